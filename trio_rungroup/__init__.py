@@ -1,0 +1,22 @@
+"""Go's run.Group for trio: the first actor to exit stops the others, in good order."""
+
+from ._actors import (
+    ScopeCancelled as ScopeCancelled,
+    SignalReceived as SignalReceived,
+    process_actor as process_actor,
+    scope_actor as scope_actor,
+    signal_actor as signal_actor,
+)
+from ._group import RunGroup as RunGroup
+from ._record import ActorRecord as ActorRecord, Record as Record
+
+__all__ = [
+    "ActorRecord",
+    "Record",
+    "RunGroup",
+    "ScopeCancelled",
+    "SignalReceived",
+    "process_actor",
+    "scope_actor",
+    "signal_actor",
+]

@@ -1,0 +1,152 @@
+"""What `add` refuses, and what it says to write instead."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import types
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, cast
+
+_ASYNCIO_HELP = "asyncio code does not run on trio by itself; wrap it with trio_asyncio.aio_as_trio"
+
+
+def default_name(execute: Callable[..., object]) -> str:
+    """Name an actor after its function: `__qualname__`, of `.func` for a partial."""
+    while isinstance(execute, functools.partial):
+        execute = execute.func
+    name = getattr(execute, "__qualname__", None)
+    return name if isinstance(name, str) else type(execute).__qualname__
+
+
+def as_grace(grace: float) -> float:
+    """Check a number of seconds."""
+    try:
+        grace = float(grace)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"grace must be a number of seconds, not {type(grace).__name__}; leave it out "
+            "to wait as long as it takes"
+        ) from None
+    if math.isnan(grace) or grace < 0:
+        raise ValueError(f"grace must be 0 or more seconds, not {grace}")
+    return grace
+
+
+def check_execute(execute: object) -> None:
+    """Refuse what cannot be an actor's `execute`."""
+    if _close_coroutine(execute):
+        name = getattr(execute, "__name__", "execute")
+        raise TypeError(
+            f"add() takes the async function itself, not a coroutine object: write "
+            f"group.add({name}) instead of group.add({name}(...)), and "
+            f"group.add(functools.partial({name}, ...)) to pass arguments"
+        )
+    if not callable(execute):
+        raise TypeError(
+            f"add() takes an async function without parameters, not {_kind(execute)}; a "
+            "pair is added with a star: group.add(*signal_actor())"
+        )
+    function = inspect.unwrap(execute) if not isinstance(execute, functools.partial) else execute
+    if inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{default_name(execute)} is an async generator function (it has a `yield`); add "
+            "an async function that iterates over it: `async for ... in ...`"
+        )
+    module = getattr(default_function(execute), "__module__", None) or ""
+    if module.partition(".")[0] == "asyncio":
+        raise TypeError(f"{default_name(execute)} is asyncio's: {_ASYNCIO_HELP}")
+
+
+def check_interrupt(interrupt: object) -> None:
+    """Refuse what cannot be an actor's interrupt."""
+    _close_coroutine(interrupt)
+    if not callable(interrupt):
+        raise TypeError(
+            "the second argument of add() is the interrupt, a function of one argument, not "
+            f"{_kind(interrupt)}; to pass arguments to execute, write "
+            "add(functools.partial(execute, argument))"
+        )
+    if inspect.isasyncgenfunction(interrupt):
+        raise TypeError(
+            f"the interrupt {default_name(interrupt)} is an async generator function (it has "
+            "a `yield`), which would never run; use a sync or async function"
+        )
+    if not _takes_one_argument(interrupt):
+        name = default_name(interrupt)
+        raise TypeError(
+            f"the interrupt {name} is called with one argument, the error of the first exit, "
+            f"and cannot take it; write `lambda error: ...` around it"
+        )
+
+
+def as_coroutine(result: object, function: Callable[..., object]) -> Coroutine[Any, Any, object]:
+    """Check what `execute()` handed back, and make it a coroutine if it is not."""
+    if isinstance(result, types.CoroutineType):
+        return cast("Coroutine[Any, Any, object]", result)
+    name = default_name(function)
+    if getattr(result, "_asyncio_future_blocking", None) is not None:
+        raise TypeError(f"{name}() returned an asyncio future: {_ASYNCIO_HELP}")
+    if inspect.isawaitable(result):
+        return _await(result)
+    if inspect.isasyncgen(result):
+        raise TypeError(
+            f"{name}() returned an async generator; add an async function that iterates over "
+            "it: `async for ... in ...`"
+        )
+    raise TypeError(
+        f"{name} is not an async function: it returned {_kind(result)}, nothing to await. "
+        "Make it `async def`, or run it in a thread of its own: "
+        "group.add(*thread_actor(execute, interrupt))"
+    )
+
+
+def asyncio_hint(error: BaseException) -> str:
+    """Explain the two errors that asyncio code raises on trio; empty for any other."""
+    message = error.args[0] if error.args and isinstance(error.args[0], str) else ""
+    if message == "no running event loop" or "unrecognized yield message" in message[:200]:
+        return f" ({_ASYNCIO_HELP})"
+    return ""
+
+
+def _close_coroutine(thing: object) -> bool:
+    if isinstance(thing, types.CoroutineType):
+        thing.close()  # or Python would warn that it was never awaited
+        return True
+    return False
+
+
+def default_function(execute: Callable[..., object]) -> Callable[..., object]:
+    """Look through partials."""
+    while isinstance(execute, functools.partial):
+        execute = execute.func
+    return execute
+
+
+async def _await(awaitable: Awaitable[object]) -> object:
+    return await awaitable
+
+
+def _takes_one_argument(function: Callable[..., object]) -> bool:
+    # inspect.signature costs 15 µs, too much for the common case of a plain function.
+    code = getattr(function, "__code__", None)
+    if isinstance(code, types.CodeType) and code.co_argcount == 1:
+        return code.co_kwonlyargcount == 0 or _binds(function)
+    return _binds(function)
+
+
+def _binds(function: Callable[..., object]) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # built-in functions need not tell
+        return True
+    try:
+        signature.bind(None)
+    except TypeError:
+        return False
+    return True
+
+
+def _kind(thing: object) -> str:
+    return "None" if thing is None else f"an object of type {type(thing).__name__}"

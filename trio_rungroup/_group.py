@@ -1,0 +1,754 @@
+"""The one rule.
+
+    The first actor to exit settles the result; every actor is then interrupted; `run()`
+    comes back when the last one has exited.
+
+How it works. Each actor is a task in the one nursery of `_Run.drive`. An actor's exception
+is captured in its own task (an exception that reached the nursery would cancel everybody
+before any interrupt could run), so the nursery closes quietly and the result is raised
+after it, as itself. Three kinds of task take part:
+
+- an actor's task (`_Run.execute`) runs one actor and files how it exited;
+- the calling task (`_Run.drive`) starts them, sleeps until the stop, and then watches over
+  it: it is the one that a cancellation from outside or Ctrl-C reaches, and that ends graces;
+- one more task (`_Run.interrupt_all`) calls the interrupts, so that a slow one cannot keep
+  the calling task from watching. A group without interrupts has no such task: there the
+  nursery's own scope stands for all the scopes, in which nobody could tell a difference.
+
+Every function that must not be torn apart by Ctrl-C is protected from it; the actor's own
+code is awaited through `_unprotected`, so that it still obeys.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import inspect
+import itertools
+import logging
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Final, TypeAlias, TypeVar, cast, final
+
+import attrs
+import trio
+from trio.lowlevel import disable_ki_protection, enable_ki_protection
+
+from ._checks import as_coroutine, as_grace, check_execute, check_interrupt, default_name
+from ._record import ActorRecord, Record, describe, shorten
+from ._where import where
+
+_log: Final = logging.getLogger("trio_rungroup")
+_PATIENCE: Final = 10.0  # seconds that a stop may take before it is told what it waits for
+_MOST_NOTED: Final = 100  # later errors that fit into a note
+_EVERYBODY: Final = -1
+_INTERRUPTS_TASK: Final = "<interrupts of a RunGroup>"
+_CALLER: Final = "the task that awaits run()"
+_NO_SCOPE: Final = contextlib.nullcontext()
+
+_ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
+_Interrupt: TypeAlias = Callable[[BaseException | None], object]
+_Scope: TypeAlias = trio.CancelScope | contextlib.nullcontext[None]
+
+
+@attrs.define(eq=False, weakref_slot=False)
+class _Actor:
+    name: str
+    execute: Callable[..., Awaitable[object]]
+    interrupt: _Interrupt | None
+    grace: float
+    ends_group: bool
+    reports_started: bool
+
+
+@final
+@attrs.define(eq=False)
+class RunGroup:
+    """Run actors together; when the first one exits, interrupt and await the others.
+
+    An actor is a pair of functions: `execute`, an async function that runs until it is done
+    or told to stop, and `interrupt`, which tells it to stop. An exit is a return or a raise.
+    Go: `run.Group` of github.com/oklog/run.
+
+    A group can be run again, one run at a time. All methods must be called from the trio
+    thread (elsewhere use `trio.from_thread.run_sync`).
+
+    Args:
+        grace: Seconds from the first exit until every actor still running is cancelled.
+            The default, infinity, waits for as long as the actors take, as Go does.
+
+    Raises:
+        TypeError: `grace` is not a number.
+        ValueError: `grace` is negative or NaN.
+
+    Example:
+        ```python
+        group = RunGroup(grace=30)
+        group.add(*signal_actor())
+        group.add(server.serve, lambda error: server.close(), grace=10)
+        await group.run()
+        ```
+    """
+
+    grace: float = attrs.field(default=math.inf, kw_only=True, converter=as_grace)
+    record: Record | None = attrs.field(default=None, init=False)
+    """What happened in the last run, or is happening in this one; `None` before the first."""
+
+    _actors: list[_Actor] = attrs.field(factory=list["_Actor"], init=False)
+    _names: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
+    _current: _Run | None = attrs.field(default=None, init=False)
+
+    def __repr__(self) -> str:
+        state = "running" if self._current is not None else "not running"
+        return f"<RunGroup of {len(self._actors)} actors, {state}>"
+
+    @enable_ki_protection
+    def add(
+        self,
+        execute: _ExecuteT,
+        interrupt: _Interrupt | None = None,
+        *,
+        name: str | None = None,
+        grace: float = math.inf,
+        ends_group: bool = True,
+        reports_started: bool = False,
+    ) -> _ExecuteT:
+        """Add an actor; it takes part from the next `run()` on.
+
+        A second positional argument is always the interrupt, never an argument for
+        `execute`: arguments go through `functools.partial(execute, argument)`.
+
+        The interrupt must make `execute` exit soon, and must be harmless when `execute` has
+        exited already. It is called exactly once per run, after `execute` has begun, with
+        the error of the first exit (`None` after a clean one). It may be async; then the
+        next interrupt waits for it. Without an interrupt the actor is cancelled.
+        Go: `Group.Add`.
+
+        Cancellation:
+            An actor with an interrupt and a finite grace (its own or the group's) is
+            shielded from cancellation from outside, so that it can stop in order; its
+            grace and a second request to stop end that. Inside such an actor
+            `trio.current_effective_deadline()` does not see the deadlines outside. Every
+            other actor is cancelled at once when `run()` is.
+
+        Args:
+            execute: An async function without parameters.
+            interrupt: A function of one argument, sync or async.
+            name: For the record, notes and logs; unique in the group. The default is the
+                function's qualified name, with ` #2`, ` #3`, … if it is taken.
+            grace: Seconds from the call of the interrupt until the actor is cancelled.
+            ends_group: Whether a clean return ends the group. An exception always does.
+            reports_started: Whether `execute` takes trio's `task_status` and calls
+                `started()`, as a function made for `nursery.start` does.
+
+        Returns:
+            `execute`, so that a bare `@group.add` decorates.
+
+        Raises:
+            TypeError: `execute` is not an async function, or `interrupt` not a function of
+                one argument.
+            ValueError: `grace` is negative or NaN or has no interrupt to follow, or the
+                name is taken.
+
+        Example:
+            ```python
+            group.add(functools.partial(consume, queue), lambda error: queue.close())
+            ```
+        """
+        check_execute(execute)
+        if interrupt is not None:
+            check_interrupt(interrupt)
+        grace = as_grace(grace)
+        if interrupt is None and grace != math.inf:
+            raise ValueError(
+                f"grace={grace:g} needs an interrupt to follow: without one the actor is "
+                "cancelled at once; write add(execute, interrupt, grace=...)"
+            )
+        name = self._unique_name(execute, name)
+        self._actors.append(_Actor(name, execute, interrupt, grace, ends_group, reports_started))
+        return execute
+
+    @enable_ki_protection
+    async def run(
+        self, *, task_status: trio.TaskStatus[dict[str, object]] = trio.TASK_STATUS_IGNORED
+    ) -> object:
+        """Run all actors; when the first exits, interrupt all and wait for every one.
+
+        `await nursery.start(group.run)` returns once all actors have begun and those with
+        `reports_started` have called `started()`; its value is `{name: started value}`.
+        Go: `Group.Run`.
+
+        Checkpoints:
+            Always at least one; an empty group returns `None` after it.
+
+        Cancellation:
+            A request to stop: the interrupts are called with the `trio.Cancelled`, then it
+            goes on its way. When the stop has already begun for another reason it is a
+            second request, and ends every grace at once. So it is with Ctrl-C where this is
+            awaited by the main task: the first one stops in order, the second one now.
+
+        Returns:
+            What the first actor to exit returned; `None` after `interrupt()`, or when all
+            actors have returned without ending the group.
+
+        Raises:
+            BaseException: The very object that the first actor to exit raised, with a note
+                that names the actor and the errors that came later. Those are also logged
+                on the logger `trio_rungroup` and stand in `record`. A `KeyboardInterrupt`
+                or `SystemExit` goes before any other error, that before `trio.Cancelled`,
+                and that before a value.
+            RuntimeError: The group is running already.
+
+        Two actors that exit in the same scheduler tick: either may be first.
+        """
+        if self._current is not None:
+            raise RuntimeError(
+                "this RunGroup is already running; wait for run() to come back, or make "
+                "another RunGroup"
+            )
+        if not self._actors:
+            self.record = Record((), ended=0.0, how="returned")
+            await trio.lowlevel.checkpoint()
+            task_status.started({})
+            return None
+        run = self._current = _Run(tuple(self._actors), self.grace)
+        self.record = run.record
+        error = context = None
+        try:
+            value, error = await run.drive(task_status)
+            if error is None:
+                return value
+            # Where run() is called inside an except block, `raise` would make the exception
+            # handled there the context of this one, which has a context of its own.
+            context = error.__context__
+            try:
+                raise error
+            finally:
+                # Not `error.__context__ = context`: a frozen error would refuse it.
+                BaseException.__setattr__(error, "__context__", context)
+        finally:
+            self._current = None
+            # The error's traceback holds this frame: it must not hold the error in turn.
+            del self, run, error, context
+
+    @enable_ki_protection
+    def interrupt(self, error: BaseException | None = None) -> None:
+        """Stop the group as an exit would; `run()` then returns `None`.
+
+        Does nothing when no run is under way or the stop has begun: to interrupt a group,
+        start it with `await nursery.start(group.run)`. With `run` this makes a pair, so
+        groups nest: `outer.add(inner.run, inner.interrupt)`.
+
+        Args:
+            error: What the interrupts are given.
+        """
+        if self._current is not None:
+            self._current.stop(error, reason="interrupt() was called")
+
+    def _unique_name(self, execute: Callable[..., object], name: str | None) -> str:
+        if name is not None:
+            if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"name must be a str, not {type(name).__name__}")
+            if name in self._names:
+                raise ValueError(f"the name {shorten(name)!r} is taken; choose another")
+            self._names[name] = 1
+            return name
+        base = name = default_name(execute)
+        # The last number given is kept for each name, so this does not search: ten thousand
+        # actors added from one function are named in linear time.
+        while name in self._names:
+            self._names[base] += 1
+            name = f"{base} #{self._names[base]}"
+        self._names[name] = 1
+        return name
+
+
+@final
+@attrs.define(eq=False)
+class _Run:
+    """One run of a group: who is still active, why it stops, what comes out of it."""
+
+    actors: tuple[_Actor, ...]
+    grace: float
+    record: Record = attrs.field(init=False)
+    scopes: list[trio.CancelScope] = attrs.field(init=False)  # empty: the nursery's will do
+    active: int = attrs.field(init=False)  # tasks in the nursery that drive() waits for
+
+    # The start: how many begins and calls of started() are still to come.
+    not_ready: int = attrs.field(init=False)
+    ready: trio.Event = attrs.field(factory=trio.Event, init=False)  # or stopping
+    started: dict[str, object] = attrs.field(factory=dict[str, object], init=False)
+
+    # The stop.
+    stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
+    cause: BaseException | None = attrs.field(default=None, init=False)  # for the interrupts
+    began_outside: bool = attrs.field(default=False, init=False)
+    cancelled_outside: bool = attrs.field(default=False, init=False)
+    group_deadline: float = attrs.field(default=math.inf, init=False)
+    deadlines: list[tuple[float, int]] = attrs.field(
+        factory=list[tuple[float, int]], init=False
+    )  # a heap: until when, which actor
+    graces_over: bool = attrs.field(default=False, init=False)
+    alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    interrupting: tuple[str, trio.CancelScope] | None = attrs.field(default=None, init=False)
+    done: trio.Event | None = attrs.field(default=None, init=False)
+
+    # The result: a bare exception (Ctrl-C and its like) goes before the error, that before
+    # the value.
+    value: object = attrs.field(default=None, init=False)
+    error: BaseException | None = attrs.field(default=None, init=False)
+    bare: BaseException | None = attrs.field(default=None, init=False)
+    raiser: str = attrs.field(default=_CALLER, init=False)
+    later: list[str] = attrs.field(factory=list[str], init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.record = Record(tuple([ActorRecord(actor.name) for actor in self.actors]))
+        self.active = len(self.actors)
+        self.not_ready = self.active + sum([actor.reports_started for actor in self.actors])
+        # An actor with its own interrupt and a finite grace is given time to stop in order,
+        # whatever is cancelled around run(): it has to be shielded before that happens.
+        self.scopes = (
+            [
+                trio.CancelScope(
+                    shield=actor.interrupt is not None and min(actor.grace, self.grace) < math.inf
+                )
+                for actor in self.actors
+            ]
+            if any(actor.interrupt is not None for actor in self.actors)
+            else []
+        )
+
+    # ---- the calling task ----
+
+    @enable_ki_protection
+    async def drive(
+        self, task_status: trio.TaskStatus[dict[str, object]]
+    ) -> tuple[object, BaseException | None]:
+        """Run everything; hand back what `run()` is to return, and what it is to raise."""
+        error: BaseException | None = None
+        nursery: trio.Nursery | None = None
+        try:
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                # Run each actor.
+                scopes: Iterable[_Scope] = self.scopes or itertools.repeat(_NO_SCOPE)
+                for actor, record, scope in zip(
+                    self.actors, self.record.actors, scopes, strict=False
+                ):
+                    nursery.start_soon(self.execute, actor, record, scope, name=actor.name)
+                # Wait for the first to exit, or for a request to stop.
+                await self.wait_for_stop(task_status)
+                # Interrupt them all.
+                self.begin_stop(nursery)
+                # Wait for all to exit.
+                await self.wait_for_all(nursery)
+        except BaseException as exc:  # noqa: BLE001
+            # No actor's error takes this road: only trio's own complaint, about an actor
+            # that left its scopes or nurseries in disorder.
+            error = exc
+        if error is not None:
+            for part in getattr(error, "exceptions", (error,)):
+                self.keep("a task of the group", part, settles=True)
+        try:
+            # Tell what the first one gave.
+            self.record.ended = self.record.now()
+            error = self.bare or self.error
+            if error is None or _without_cancelled(error) is None:
+                # A cancellation from outside was absorbed to stop in order: now it goes on
+                # its way, and takes precedence over a value.
+                try:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                except BaseException as exc:  # noqa: BLE001 - run() raises it
+                    error = exc
+            self.conclude(error)
+            return self.value, error
+        finally:
+            # The traceback of Ctrl-C holds this frame: it must not hold the exception in turn.
+            del self, error, nursery
+
+    async def wait_for_stop(self, task_status: trio.TaskStatus[dict[str, object]]) -> None:
+        try:
+            if task_status is not trio.TASK_STATUS_IGNORED:
+                await self.ready.wait()
+                if self.not_ready == 0:
+                    names = [actor.name for actor in self.actors if actor.reports_started]
+                    task_status.started({name: self.started[name] for name in names})
+            await self.stopping.wait()
+        except BaseException as exc:  # noqa: BLE001 - kept by hit()
+            self.hit(exc)
+
+    def begin_stop(self, nursery: trio.Nursery) -> None:
+        # A cancellation that is there already is part of why we stop; one that comes later is
+        # a second request.
+        self.began_outside = self.cancelled_outside = _is_cancelled()
+        if not self.scopes:
+            now = self.record.now()
+            for record in self.record.actors:
+                record.interrupted = now
+            nursery.cancel_scope.cancel(reason=self.reason())
+        else:
+            self.group_deadline = trio.current_time() + self.grace
+            self.push_deadline(self.group_deadline, _EVERYBODY)
+            self.active += 1
+            nursery.start_soon(self.interrupt_all, name=_INTERRUPTS_TASK)
+        self.done = trio.Event()
+
+    async def wait_for_all(self, nursery: trio.Nursery) -> None:
+        """Wait until nobody is active; end the graces that are over, or all when asked again."""
+        patience_ends = trio.current_time() + _PATIENCE
+        while self.active:
+            assert self.done is not None
+            deadline = min(patience_ends, self.deadlines[0][0] if self.deadlines else math.inf)
+            # Without scopes, the nursery's own is cancelled by now, and that includes us.
+            shield = self.cancelled_outside or not self.scopes
+            try:
+                with trio.CancelScope(deadline=deadline, shield=shield) as self.alarm:
+                    await self.done.wait()
+            except BaseException as exc:  # noqa: BLE001 - kept by hit()
+                self.hit(exc)
+                self.end_all_graces("asked a second time to stop")
+            now = trio.current_time()
+            self.end_graces_due(now, nursery)
+            if now >= patience_ends:
+                patience_ends = math.inf
+                self.warn_of_waiting(nursery)
+
+    def hit(self, error: BaseException) -> None:
+        """Take what reached the calling task: a cancellation from outside, or Ctrl-C."""
+        if isinstance(error, trio.Cancelled):
+            self.cancelled_outside = True
+            self.stop(error, reason="run() is cancelled from outside")
+        else:
+            if not (isinstance(error, KeyboardInterrupt) and isinstance(self.bare, type(error))):
+                self.keep(_CALLER, error, settles=True)
+            self.stop(error, reason=f"{type(error).__name__} in {_CALLER}")
+
+    # ---- a task for each actor ----
+
+    @enable_ki_protection
+    async def execute(
+        self,
+        actor: _Actor,
+        record: ActorRecord,
+        scope: _Scope,
+    ) -> None:
+        """Run one actor; whatever it does, file its exit and let nothing out."""
+        value: object = None
+        error: BaseException | None = None
+        coroutine: Coroutine[Any, Any, object] | None = None
+        record.began = self.record.now()
+        self.one_ready()
+        try:
+            with scope:
+                # Caught inside the scope, which would take a group with Cancelled in it apart.
+                try:
+                    if actor.reports_started:
+                        status = _Started(self, actor.name)
+                        result = actor.execute(task_status=status)
+                    else:
+                        result = actor.execute()
+                    coroutine = as_coroutine(result, actor.execute)
+                    value = await _unprotected(coroutine)
+                    if actor.reports_started and actor.name not in self.started:
+                        self.not_started()
+                except BaseException as exc:  # noqa: BLE001 - filed below
+                    error = exc
+                if isinstance(error, KeyboardInterrupt) and coroutine is not None:
+                    error = await _begun(coroutine, error)
+        finally:
+            self.exited(actor, record, value, error)
+            # The error's traceback holds this frame: it must not hold the error in turn.
+            del self, record, coroutine, value, error
+
+    def one_ready(self) -> None:
+        self.not_ready -= 1
+        if self.not_ready == 0:
+            self.ready.set()
+
+    def not_started(self) -> None:
+        # One that is told to stop before it has started may well return without it.
+        if not self.stopping.is_set():
+            raise RuntimeError("child exited without calling task_status.started()")
+
+    def exited(
+        self, actor: _Actor, record: ActorRecord, value: object, raised: BaseException | None
+    ) -> None:
+        """File an exit; begin the stop if it is the first."""
+        record.exited = self.record.now()
+        record.error = None if raised is None else _without_cancelled(raised)
+        if raised is None:
+            record.how = "returned"
+        else:
+            record.how = "cancelled" if record.error is None else "raised"
+        self.active -= 1
+        # An actor that exits because run() is being cancelled from outside begins nothing:
+        # the cancellation does, which is about to reach the calling task.
+        first = not self.stopping.is_set() and not _is_cancelled()
+        if record.error is not None:
+            settles = first or self.is_cancelled_from_outside(actor, record)
+            self.keep(f"actor {shorten(actor.name)!r}", record.error, settles=settles)
+        if first and record.how == "returned" and not actor.ends_group:
+            if self.active == 0:
+                self.stop(None, reason="all actors have returned")
+        elif first:
+            self.value = value
+            if record.how == "cancelled":
+                self.error = raised  # by nobody around us: a Cancelled that someone had kept
+            self.stop(record.error or raised, first=record)
+        if self.active == 0 and self.done is not None:
+            self.done.set()
+
+    def is_cancelled_from_outside(self, actor: _Actor, record: ActorRecord) -> bool:
+        """Tell whether an actor that raised was being cancelled, and not by its own group.
+
+        Its error then goes before the `Cancelled` that `run()` would raise.
+        """
+        if self.began_outside:
+            return True
+        if actor.interrupt is None and record.interrupted is not None:
+            return False
+        return self.cancelled_outside or _is_cancelled()
+
+    # ---- the stop ----
+
+    def stop(
+        self,
+        cause: BaseException | None,
+        *,
+        first: ActorRecord | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Begin the stop; only the first call counts."""
+        if not self.stopping.is_set():
+            self.cause = cause
+            self.record.first = first
+            self.record.reason = reason
+            self.record.stopped = self.record.now()
+            self.stopping.set()
+            self.ready.set()
+
+    def reason(self) -> str:
+        """Say why an actor is cancelled that has no interrupt of its own."""
+        first = self.record.first
+        return f"actor {shorten(first.name)!r} exited first" if first else f"{self.record.reason}"
+
+    @enable_ki_protection
+    async def interrupt_all(self) -> None:
+        """Call every interrupt, in the order of `add`, one at a time."""
+        try:
+            for index, (actor, record) in enumerate(
+                zip(self.actors, self.record.actors, strict=True)
+            ):
+                while record.began is None:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                record.interrupted = self.record.now()
+                if actor.interrupt is None:
+                    self.scopes[index].cancel(reason=self.reason())
+                else:
+                    await self.interrupt(index, actor, actor.interrupt)
+        finally:
+            self.active -= 1
+            if self.active == 0 and self.done is not None:
+                self.done.set()
+
+    @enable_ki_protection
+    async def interrupt(self, index: int, actor: _Actor, interrupt: _Interrupt) -> None:
+        error: BaseException | None = None
+        coroutine: Coroutine[Any, Any, object] | None = None
+        deadline = min(trio.current_time() + actor.grace, self.group_deadline)
+        if deadline < self.group_deadline:
+            self.push_deadline(deadline, index)
+        with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as limit:
+            self.interrupting = actor.name, limit
+            if self.graces_over:
+                limit.cancel(reason="every grace is over")
+            try:
+                result = interrupt(self.cause)
+                if inspect.isawaitable(result):
+                    coroutine = as_coroutine(result, interrupt)
+                    await _unprotected(coroutine)
+            except BaseException as exc:  # noqa: BLE001 - kept below
+                error = exc
+            if isinstance(error, KeyboardInterrupt) and coroutine is not None:
+                error = await _begun(coroutine, error)
+            self.interrupting = None
+        if error is not None and (error := _without_cancelled(error)) is not None:
+            self.record.actors[index].interrupt_error = error
+            self.scopes[index].cancel(reason="its interrupt raised an exception")
+            self.keep(f"the interrupt of actor {shorten(actor.name)!r}", error, settles=False)
+        # The error's traceback holds this frame: it must not hold the error in turn.
+        del self, coroutine, error
+
+    def push_deadline(self, deadline: float, index: int) -> None:
+        if deadline < math.inf:
+            heapq.heappush(self.deadlines, (deadline, index))
+            self.alarm.deadline = min(self.alarm.deadline, deadline)
+
+    def end_graces_due(self, now: float, nursery: trio.Nursery) -> None:
+        """Cancel the actors whose grace has ended, and tell where each was waiting."""
+        due: list[int] = []
+        while self.deadlines and self.deadlines[0][0] <= now:
+            _, index = heapq.heappop(self.deadlines)
+            due += range(len(self.actors)) if index == _EVERYBODY else [index]
+        names: list[str] = []
+        for index in due:
+            if self.record.actors[index].exited is None:
+                names.append(self.actors[index].name)
+                self.scopes[index].cancel(reason="its grace has ended")
+        if names:
+            _report("cancelled because the grace has ended:%s", where(nursery, names))
+
+    def end_all_graces(self, reason: str) -> None:
+        self.graces_over = True
+        for scope in self.scopes:
+            scope.cancel(reason=reason)
+        if self.interrupting is not None:
+            self.interrupting[1].cancel(reason=reason)
+
+    def warn_of_waiting(self, nursery: trio.Nursery) -> None:
+        names = [
+            actor.name
+            for actor, record in zip(self.actors, self.record.actors, strict=True)
+            if record.exited is None
+            and (actor.interrupt is None or min(actor.grace, self.grace) == math.inf)
+        ]
+        if self.interrupting is not None and self.interrupting[1].deadline == math.inf:
+            names.append(_INTERRUPTS_TASK)
+        if names:
+            _report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(nursery, names))
+
+    # ---- the result ----
+
+    def keep(self, who: str, error: BaseException, *, settles: bool) -> None:
+        """Lose no error: it becomes the result, or is logged and noted as a later one."""
+        bare = _bare(error)
+        if bare is not None and self.stopping.is_set():
+            self.end_all_graces(f"{type(bare).__name__} during the stop")
+        if bare is not None and self.bare is None:
+            self.bare = bare
+            self.raiser = who
+            if bare is error:
+                return
+            settles = True  # the group around it becomes its context, if nothing else does
+        if settles and self.error is None:
+            self.error = error
+            if self.bare is None:
+                self.raiser = who
+        else:
+            self.later.append(f"{who} raised {describe(error)}")
+            _report("%s raised an exception after the first exit", who, error=error)
+
+    def conclude(self, error: BaseException | None) -> None:
+        """Write into the record, and onto the error, how the run has ended."""
+        self.record.how = "returned"
+        if error is None:
+            return
+        if _without_cancelled(error) is None:
+            self.record.how = "cancelled"
+            return
+        self.record.how = "raised"
+        self.record.error = error
+        if error is self.bare and self.error is not None and error not in _contexts(self.error):
+            BaseException.__setattr__(error, "__context__", self.error)
+        if self.raiser is _CALLER and not self.later:
+            return
+        later = self.later[:_MOST_NOTED]
+        if len(self.later) > _MOST_NOTED:
+            later.append(f"and {len(self.later) - _MOST_NOTED} more, all of them logged")
+        note = "; later: ".join([f"raised by {self.raiser} of a RunGroup", *later])
+        with contextlib.suppress(Exception):  # an error that refuses notes is raised without
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+
+
+@attrs.define(eq=False)
+class _Started(trio.TaskStatus[object]):
+    """What an actor that reports its start is given as `task_status`."""
+
+    run: _Run
+    name: str
+
+    @enable_ki_protection
+    def started(self, value: object = None) -> None:
+        if self.name in self.run.started:
+            raise RuntimeError("called 'started' twice on the same task status")
+        self.run.started[self.name] = value
+        self.run.one_ready()
+
+
+@disable_ki_protection
+async def _unprotected(coroutine: Coroutine[Any, Any, object]) -> object:
+    return await coroutine
+
+
+@enable_ki_protection
+async def _begun(
+    coroutine: Coroutine[Any, Any, object], interrupt: KeyboardInterrupt
+) -> BaseException:
+    """Begin a coroutine that Ctrl-C kept from its first line: all must be begun.
+
+    It runs in a cancelled scope, so to its first checkpoint. Hands back what came out: the
+    Ctrl-C, in a group if the coroutine raised something too.
+    """
+    errors: list[BaseException] = [interrupt]
+    while inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        with trio.CancelScope() as scope:
+            scope.cancel(reason="Ctrl-C")
+            try:
+                await _unprotected(coroutine)
+            except BaseException as exc:  # noqa: BLE001 - handed back
+                if not isinstance(exc, trio.Cancelled):
+                    errors.append(exc)
+    try:
+        return errors[0] if len(errors) == 1 else BaseExceptionGroup("Ctrl-C", errors)
+    finally:
+        del errors, interrupt
+
+
+def _is_cancelled() -> bool:
+    """Tell whether the current task is cancelled by a scope around it."""
+    try:
+        return trio.current_effective_deadline() == -math.inf
+    except RecursionError:
+        # It asks the scopes around us one inside the other, and hundreds of nested groups
+        # are too many; but it stops at once where it meets a cancelled one.
+        return False
+
+
+def _without_cancelled(error: BaseException) -> BaseException | None:
+    """Take `trio.Cancelled` out: the very same object if there is none in it."""
+    if isinstance(error, trio.Cancelled):
+        return None
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        try:
+            cancelled, rest = group.split(trio.Cancelled)
+        except Exception:  # noqa: BLE001 - a group that cannot be split is kept whole
+            return group
+        return group if cancelled is None else rest
+    return error
+
+
+def _bare(error: BaseException) -> BaseException | None:
+    """Find the KeyboardInterrupt, SystemExit or the like that must never be wrapped."""
+    todo = [error]
+    while todo:
+        error = todo.pop()
+        if isinstance(error, BaseExceptionGroup):
+            todo += reversed(cast("BaseExceptionGroup[BaseException]", error).exceptions)
+        elif not isinstance(error, (Exception, trio.Cancelled)):
+            return error
+    return None
+
+
+def _contexts(error: BaseException | None) -> list[BaseException]:
+    """List an error and its chain of contexts."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__context__
+    return chain
+
+
+def _report(message: str, text: str, *, error: BaseException | None = None) -> None:
+    with contextlib.suppress(Exception):  # a broken log handler must not break the group
+        _log.log(logging.WARNING if error is None else logging.ERROR, message, text, exc_info=error)

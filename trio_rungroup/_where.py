@@ -1,0 +1,45 @@
+"""Where a task waits: file, line and function, as a user would look for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import trio
+
+from ._record import shorten
+
+_NOT_THE_USERS: Final = {"trio", "trio_rungroup"}
+_MOST_PLACES: Final = 5
+
+
+def where(nursery: trio.Nursery, names: Iterable[str]) -> str:
+    """Tell, a line per task, where the named tasks of a nursery wait."""
+    tasks = {task.name: task for task in nursery.child_tasks}
+    lines: list[str] = []
+    for name in names:
+        places = _places(tasks[name]) if name in tasks else []
+        more = (
+            f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
+        )
+        lines.append(f"\n  {shorten(name)!r} at {', '.join(places[:_MOST_PLACES])}{more}")
+    return "".join(lines)
+
+
+def _places(task: trio.lowlevel.Task) -> list[str]:
+    """Find the innermost frame that is the user's, in a task and in the nurseries it opened."""
+    places: list[str] = []
+    innermost = "an unknown place"
+    todo = [task]
+    while todo:
+        task = todo.pop()
+        place = None
+        for frame, line in task.iter_await_frames():
+            innermost = f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_qualname}"
+            if frame.f_globals.get("__name__", "").partition(".")[0] not in _NOT_THE_USERS:
+                place = innermost
+        if place is not None:
+            places.append(place)
+        for nursery in task.child_nurseries:
+            todo += nursery.child_tasks
+    return places or [innermost]
