@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 _ASYNCIO_HELP = "asyncio code does not run on trio by itself; wrap it with trio_asyncio.aio_as_trio"
+_ASYNCIO_ERRORS = ("no running event loop", "trio.run received unrecognized yield message")
 
 
 def default_name(execute: Callable[..., object]) -> str:
     """Name an actor after its function: `__qualname__`, of `.func` for a partial."""
-    while isinstance(execute, functools.partial):
-        execute = execute.func
-    name = getattr(execute, "__qualname__", None)
-    return name if isinstance(name, str) else type(execute).__qualname__
+    function = _inside(execute)
+    name = getattr(function, "__qualname__", None)
+    return name if isinstance(name, str) else type(function).__qualname__
 
 
 def as_grace(grace: float) -> float:
@@ -48,14 +48,12 @@ def check_execute(execute: object) -> None:
             f"add() takes an async function without parameters, not {_kind(execute)}; a "
             "pair is added with a star: group.add(*signal_actor())"
         )
-    function = inspect.unwrap(execute) if not isinstance(execute, functools.partial) else execute
-    if inspect.isasyncgenfunction(function):
+    if inspect.isasyncgenfunction(execute):
         raise TypeError(
             f"{default_name(execute)} is an async generator function (it has a `yield`); add "
             "an async function that iterates over it: `async for ... in ...`"
         )
-    module = getattr(default_function(execute), "__module__", None) or ""
-    if module.partition(".")[0] == "asyncio":
+    if str(getattr(_inside(execute), "__module__", "")).partition(".")[0] == "asyncio":
         raise TypeError(f"{default_name(execute)} is asyncio's: {_ASYNCIO_HELP}")
 
 
@@ -104,8 +102,8 @@ def as_coroutine(result: object, function: Callable[..., object]) -> Coroutine[A
 
 def asyncio_hint(error: BaseException) -> str:
     """Explain the two errors that asyncio code raises on trio; empty for any other."""
-    message = error.args[0] if error.args and isinstance(error.args[0], str) else ""
-    if message == "no running event loop" or "unrecognized yield message" in message[:200]:
+    message = error.args[0] if error.args else None
+    if isinstance(message, str) and message.startswith(_ASYNCIO_ERRORS):
         return f" ({_ASYNCIO_HELP})"
     return ""
 
@@ -117,11 +115,10 @@ def _close_coroutine(thing: object) -> bool:
     return False
 
 
-def default_function(execute: Callable[..., object]) -> Callable[..., object]:
-    """Look through partials."""
-    while isinstance(execute, functools.partial):
-        execute = execute.func
-    return execute
+def _inside(function: Callable[..., object]) -> Callable[..., object]:
+    while isinstance(function, functools.partial):
+        function = cast("functools.partial[object]", function).func
+    return function
 
 
 async def _await(awaitable: Awaitable[object]) -> object:
@@ -129,10 +126,12 @@ async def _await(awaitable: Awaitable[object]) -> object:
 
 
 def _takes_one_argument(function: Callable[..., object]) -> bool:
-    # inspect.signature costs 15 µs, too much for the common case of a plain function.
+    # inspect.signature costs 15 µs, which is too much for a plain function or method.
     code = getattr(function, "__code__", None)
-    if isinstance(code, types.CodeType) and code.co_argcount == 1:
-        return code.co_kwonlyargcount == 0 or _binds(function)
+    if isinstance(code, types.CodeType) and code.co_kwonlyargcount == 0:
+        bound = isinstance(function, types.MethodType)
+        if code.co_argcount - bound == 1:
+            return True
     return _binds(function)
 
 

@@ -34,7 +34,14 @@ import attrs
 import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
-from ._checks import as_coroutine, as_grace, check_execute, check_interrupt, default_name
+from ._checks import (
+    as_coroutine,
+    as_grace,
+    asyncio_hint,
+    check_execute,
+    check_interrupt,
+    default_name,
+)
 from ._record import ActorRecord, Record, describe, shorten
 from ._where import where
 
@@ -375,6 +382,8 @@ class _Run:
             await self.stopping.wait()
         except BaseException as exc:  # noqa: BLE001 - kept by hit()
             self.hit(exc)
+        finally:
+            del self  # as in drive()
 
     def begin_stop(self, nursery: trio.Nursery) -> None:
         # A cancellation that is there already is part of why we stop; one that comes later is
@@ -411,6 +420,7 @@ class _Run:
             if now >= patience_ends:
                 patience_ends = math.inf
                 self.warn_of_waiting(nursery)
+        del self, nursery  # as in drive()
 
     def hit(self, error: BaseException) -> None:
         """Take what reached the calling task: a cancellation from outside, or Ctrl-C."""
@@ -654,7 +664,8 @@ class _Run:
         later = self.later[:_MOST_NOTED]
         if len(self.later) > _MOST_NOTED:
             later.append(f"and {len(self.later) - _MOST_NOTED} more, all of them logged")
-        note = "; later: ".join([f"raised by {self.raiser} of a RunGroup", *later])
+        raised = f"raised by {self.raiser} of a RunGroup{asyncio_hint(error)}"
+        note = "; later: ".join([raised, *later])
         with contextlib.suppress(Exception):  # an error that refuses notes is raised without
             if note not in getattr(error, "__notes__", ()):
                 error.add_note(note)

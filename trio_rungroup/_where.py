@@ -9,7 +9,6 @@ import trio
 
 from ._record import shorten
 
-_NOT_THE_USERS: Final = {"trio", "trio_rungroup"}
 _MOST_PLACES: Final = 5
 
 
@@ -29,17 +28,21 @@ def where(nursery: trio.Nursery, names: Iterable[str]) -> str:
 def _places(task: trio.lowlevel.Task) -> list[str]:
     """Find the innermost frame that is the user's, in a task and in the nurseries it opened."""
     places: list[str] = []
-    innermost = "an unknown place"
+    in_trio = "an unknown place"
     todo = [task]
     while todo:
         task = todo.pop()
         place = None
-        for frame, line in task.iter_await_frames():
-            innermost = f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_qualname}"
-            if frame.f_globals.get("__name__", "").partition(".")[0] not in _NOT_THE_USERS:
-                place = innermost
+        for frame, line in reversed(list(task.iter_await_frames())):
+            package = frame.f_globals.get("__name__", "").partition(".")[0]
+            here = f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_qualname}"
+            if package == "trio":
+                in_trio = here  # the actor may be a function of trio's own
+            elif package != "trio_rungroup":
+                place = here
+                break
         if place is not None:
             places.append(place)
         for nursery in task.child_nurseries:
             todo += nursery.child_tasks
-    return places or [innermost]
+    return places or [in_trio]

@@ -1,0 +1,402 @@
+"""The ready-made actors, with real signals, scopes and processes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from trio_rungroup import (
+    RunGroup,
+    ScopeCancelled,
+    SignalReceived,
+    process_actor,
+    scope_actor,
+    signal_actor,
+)
+
+PATIENCE = 30  # seconds that something real may take on a busy machine
+
+
+async def give(after: float, value: object = None) -> object:
+    await trio.sleep(after)
+    return value
+
+
+def after(seconds: float) -> Callable[[], Awaitable[object]]:
+    return lambda: give(seconds)
+
+
+async def raised_by(group: RunGroup) -> BaseException:
+    try:
+        with trio.fail_after(PATIENCE):
+            await group.run()
+    except Exception as error:
+        return error
+    raise AssertionError("run() has returned")
+
+
+def send(number: int) -> Callable[[], Awaitable[object]]:
+    async def send_signal() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        os.kill(os.getpid(), number)
+        await trio.sleep_forever()
+
+    return send_signal
+
+
+# ---- signal_actor
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_signal_actor_waits_for_sigint_and_sigterm_by_default(number: signal.Signals) -> None:
+    group, before = RunGroup(), signal.getsignal(number)
+    group.add(*signal_actor())
+    group.add(send(number))
+    error = await raised_by(group)
+    assert isinstance(error, SignalReceived)
+    assert error.signal is number
+    assert error.exit_code == 128 + number
+    assert str(error) == f"received signal {number.name}"
+    assert signal.getsignal(number) is before
+
+
+async def test_signal_actor_waits_for_the_signals_it_is_given() -> None:
+    group = RunGroup()
+    group.add(*signal_actor(signal.SIGUSR1, signal.SIGHUP))
+    group.add(send(signal.SIGHUP))
+    error = await raised_by(group)
+    assert isinstance(error, SignalReceived)
+    assert error.signal is signal.SIGHUP
+
+
+async def test_signal_actor_gives_the_handlers_back_before_the_others_wind_down() -> None:
+    group, seen = RunGroup(grace=PATIENCE), list[Any]()
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def wind_down(error: BaseException | None) -> None:
+        seen.append(signal.getsignal(signal.SIGTERM) is before)
+
+    group.add(trio.sleep_forever, wind_down, grace=0.1)
+    group.add(*signal_actor())
+    group.add(send(signal.SIGTERM))
+    assert isinstance(await raised_by(group), SignalReceived)
+    assert seen == [True]
+
+
+async def test_two_signal_actors_for_one_signal_are_refused() -> None:
+    group = RunGroup()
+    for _ in range(2):
+        group.add(*signal_actor(signal.SIGUSR1, signal.SIGUSR2))
+    error = await raised_by(group)
+    assert isinstance(error, RuntimeError)
+    assert "another signal_actor is waiting for SIGUSR1, SIGUSR2" in str(error)
+    group = RunGroup()
+    group.add(*signal_actor(signal.SIGUSR1))
+    group.add(*signal_actor(signal.SIGUSR2))
+    group.add(after(0))
+    await group.run()
+
+
+async def test_signal_actor_refuses_what_is_no_signal() -> None:
+    wrong: Any = "SIGTERM"
+    with pytest.raises(TypeError, match=r"takes signals such as signal\.SIGTERM, not 'SIGTERM'"):
+        signal_actor(wrong)
+    with pytest.raises(ValueError, match="12345"):
+        signal_actor(12345)
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        with pytest.raises(ValueError, match=f"no process can wait for {number.name}"):
+            signal_actor(number)
+
+
+def test_signal_actor_outside_the_main_thread_is_refused() -> None:
+    errors: list[BaseException] = []
+
+    def in_a_thread() -> None:
+        async def main() -> None:
+            group = RunGroup()
+            group.add(*signal_actor())
+            errors.append(await raised_by(group))
+
+        trio.run(main)
+
+    thread = threading.Thread(target=in_a_thread)
+    thread.start()
+    thread.join()
+    assert isinstance(errors[0], RuntimeError)
+    assert "main thread" in str(errors[0])
+
+
+async def test_signal_received_survives_pickling() -> None:
+    error = pickle.loads(pickle.dumps(SignalReceived(signal.SIGTERM)))
+    assert (error.signal, str(error)) == (signal.SIGTERM, "received signal SIGTERM")
+
+
+async def test_ready_made_actors_carry_their_factorys_name() -> None:
+    group = RunGroup()
+    group.add(*scope_actor(trio.CancelScope()))
+    group.add(*signal_actor())
+    group.add(*process_actor(["sleep", "60"]))
+    group.add(*signal_actor(signal.SIGUSR1))
+    group.add(after(0), name="last")
+    await group.run()
+    assert group.record is not None
+    assert [actor.name for actor in group.record.actors] == [
+        "scope_actor",
+        "signal_actor",
+        "process_actor",
+        "signal_actor #2",
+        "last",
+    ]
+
+
+# ---- scope_actor
+
+
+async def test_scope_actor_raises_when_its_scope_is_cancelled() -> None:
+    group, scope = RunGroup(), trio.CancelScope()
+    group.add(*scope_actor(scope))
+
+    async def cancel() -> None:
+        scope.cancel(reason="enough")
+        await trio.sleep_forever()
+
+    group.add(cancel)
+    assert isinstance(await raised_by(group), ScopeCancelled)
+
+
+async def test_scope_actor_raises_at_once_for_a_scope_cancelled_before() -> None:
+    group, scope = RunGroup(), trio.CancelScope()
+    scope.cancel(reason="enough")
+    group.add(*scope_actor(scope))
+    assert isinstance(await raised_by(group), ScopeCancelled)
+
+
+async def test_scope_actor_tells_a_deadline_from_a_cancellation(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for scope in (trio.CancelScope(deadline=3), trio.CancelScope(relative_deadline=3)):
+        group = RunGroup()
+        group.add(*scope_actor(scope))
+        assert isinstance(await raised_by(group), trio.TooSlowError)
+    assert trio.current_time() == 6
+
+
+async def test_scope_actor_is_cancelled_like_another() -> None:
+    group = RunGroup()
+    group.add(*scope_actor(trio.CancelScope()))
+    group.add(after(0))
+    await group.run()
+    assert group.record is not None
+    assert group.record.actors[0].how == "cancelled"
+
+
+async def test_a_group_with_a_scope_actor_runs_once() -> None:
+    group, scope = RunGroup(), trio.CancelScope()
+    group.add(*scope_actor(scope))
+    group.add(after(0))
+    await group.run()
+    assert isinstance(await raised_by(group), RuntimeError)
+    with pytest.raises(ValueError, match="a scope can be entered only once"):
+        scope_actor(scope)
+
+
+async def test_scope_actor_refuses_what_is_no_scope() -> None:
+    wrong: Any = 5
+    with pytest.raises(TypeError, match=r"takes a trio\.CancelScope, not int"):
+        scope_actor(wrong)
+
+
+# ---- process_actor
+
+
+def python(script: str) -> list[str]:
+    return [sys.executable, "-c", script]
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that nobody has reaped yet does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+async def until_written(path: Path) -> list[int]:
+    with trio.fail_after(PATIENCE):
+        while not path.exists() or not path.read_text().endswith("\n"):
+            await trio.sleep(0.01)
+    return [int(pid) for pid in path.read_text().split()]
+
+
+async def test_a_process_that_exits_with_status_0_returns() -> None:
+    group = RunGroup()
+    group.add(*process_actor(["true"]))
+    assert await group.run() is None
+    assert group.record is not None
+    assert group.record.actors[0].how == "returned"
+
+
+async def test_a_process_that_fails_raises_called_process_error() -> None:
+    group = RunGroup()
+    group.add(*process_actor("exit 3", shell=True))
+    error = await raised_by(group)
+    assert isinstance(error, subprocess.CalledProcessError)
+    assert (error.returncode, error.cmd) == (3, "exit 3")
+
+
+async def test_a_process_killed_by_someone_else_raises_called_process_error() -> None:
+    group = RunGroup()
+    group.add(*process_actor(python("import os; os.kill(os.getpid(), 15)")))
+    error = await raised_by(group)
+    assert isinstance(error, subprocess.CalledProcessError)
+    assert error.returncode == -signal.SIGTERM
+
+
+async def test_a_program_that_is_not_there_is_the_actors_error() -> None:
+    group = RunGroup()
+    group.add(*process_actor(["no-such-program-anywhere"]))
+    assert isinstance(await raised_by(group), FileNotFoundError)
+
+
+async def test_the_interrupt_is_sigterm_and_death_by_it_a_clean_return() -> None:
+    group = RunGroup()
+    group.add(*process_actor(["sleep", "60"]), grace=PATIENCE)
+    group.add(after(0.1))
+    with trio.fail_after(PATIENCE):
+        await group.run()
+    assert group.record is not None
+    assert group.record.actors[0].how == "returned"
+
+
+async def test_a_process_interrupted_while_it_is_being_started_is_stopped() -> None:
+    for _ in range(5):
+        group = RunGroup()
+        group.add(*process_actor(["sleep", "60"]))
+        group.add(after(0))
+        with trio.fail_after(PATIENCE):
+            await group.run()
+
+
+async def test_the_whole_process_group_is_told(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    script = f"sleep 60 & echo $$ $! > {pids}; wait"
+    group = RunGroup()
+    group.add(*process_actor(script, shell=True), grace=PATIENCE)
+
+    async def stop() -> None:
+        await until_written(pids)
+
+    group.add(stop)
+    await group.run()
+    assert [is_alive(pid) for pid in await until_written(pids)] == [False, False]
+
+
+async def test_what_is_left_of_the_group_is_killed_when_the_leader_exits(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    group = RunGroup()
+    group.add(*process_actor(f"(trap '' TERM; sleep 60) & echo $! > {pids}", shell=True))
+    with trio.fail_after(PATIENCE):
+        await group.run()
+    assert [is_alive(pid) for pid in await until_written(pids)] == [False]
+
+
+STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with open({path!r}, "w") as file:
+    print(os.getpid(), file=file)
+time.sleep(60)
+"""
+
+
+async def test_a_process_that_ignores_sigterm_is_killed_when_its_grace_ends(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    group = RunGroup()
+    group.add(*process_actor(python(STUBBORN.format(path=str(pids)))), grace=0.2)
+
+    async def stop() -> None:
+        await until_written(pids)
+
+    group.add(stop)
+    with trio.fail_after(PATIENCE):
+        await group.run()
+    assert group.record is not None
+    assert group.record.actors[0].how == "cancelled"
+    assert [is_alive(pid) for pid in await until_written(pids)] == [False]
+
+
+async def test_a_process_is_killed_and_reaped_when_run_is_cancelled(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    group = RunGroup()
+    group.add(*process_actor(python(STUBBORN.format(path=str(pids)))))
+    with trio.CancelScope() as scope:
+
+        async def cancel() -> None:
+            await until_written(pids)
+            scope.cancel(reason="test")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel)
+            nursery.start_soon(group.run)
+    assert [is_alive(pid) for pid in await until_written(pids)] == [False]
+
+
+async def test_an_exit_status_after_the_interrupt_that_is_no_death_is_an_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pids = tmp_path / "pids"
+    script = f"trap 'exit 7' TERM; echo $$ > {pids}; while :; do sleep 0.01; done"
+    group = RunGroup()
+    group.add(*process_actor(script, shell=True), grace=PATIENCE, name="a")
+
+    async def stop() -> None:
+        await until_written(pids)
+
+    group.add(stop)
+    await group.run()
+    assert caplog.messages == ["actor 'a' raised an exception after the first exit"]
+
+
+async def test_a_process_leads_a_group_and_reads_from_the_null_device(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = "import os, sys; print(os.getpid() == os.getpgid(0), repr(sys.stdin.read()))"
+    group = RunGroup()
+    with out.open("wb") as file:
+        group.add(*process_actor(python(script), stdout=file, env={"A": "b"}))
+        await group.run()
+    assert out.read_text() == "True ''\n"
+
+
+async def test_a_group_with_a_process_can_be_run_again() -> None:
+    group = RunGroup()
+    group.add(*process_actor(["sleep", "60"]), grace=PATIENCE)
+    group.add(after(0.05))
+    for _ in range(2):
+        with trio.fail_after(PATIENCE):
+            await group.run()
+
+
+@pytest.mark.parametrize("option", ["stdin", "process_group", "start_new_session", "preexec_fn"])
+def test_options_that_process_actor_sets_itself_are_refused(option: str) -> None:
+    options: dict[str, Any] = {option: None}
+    with pytest.raises(TypeError, match=f"takes no {option}: the process reads from the null"):
+        process_actor(["true"], **options)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_pipe_that_nobody_would_read_is_refused(stream: str) -> None:
+    options: dict[str, Any] = {stream: subprocess.PIPE}
+    with pytest.raises(TypeError, match="takes no PIPE, since nobody would read it"):
+        process_actor(["true"], **options)

@@ -1,0 +1,1775 @@
+"""CONTRACT.md, promise by promise: the number stands in each test's name."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import itertools
+import logging
+import math
+import signal
+import types
+import weakref
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from trio_rungroup import RunGroup
+
+Interrupt = Callable[[BaseException | None], object]
+
+
+class Log(list[Any]):
+    """An order of events, recorded to be compared once."""
+
+    def actor(
+        self,
+        name: str,
+        *,
+        after: float = math.inf,
+        error: BaseException | None = None,
+        value: object = None,
+        winding_down: float = 0,
+        then: BaseException | None = None,
+    ) -> tuple[Callable[[], Awaitable[object]], Interrupt]:
+        """Exit by itself `after` seconds, or `winding_down` seconds after the interrupt."""
+        told = trio.Event()
+
+        async def execute() -> object:
+            self.append((trio.current_time(), name, "begins"))
+            with trio.move_on_after(after):
+                await told.wait()
+                await trio.sleep(winding_down)
+                self.append((trio.current_time(), name, "is done"))
+                if then is not None:
+                    raise then
+                return value
+            self.append((trio.current_time(), name, "exits"))
+            if error is not None:
+                raise error
+            return value
+
+        def interrupt(reason: BaseException | None) -> None:
+            self.append((trio.current_time(), name, "interrupted", reason))
+            told.set()
+
+        return execute, interrupt
+
+
+async def fail(after: float, error: BaseException) -> None:
+    await trio.sleep(after)
+    raise error
+
+
+async def give(after: float, value: object) -> object:
+    await trio.sleep(after)
+    return value
+
+
+async def stubborn(seconds: float) -> None:
+    """Ignore cancellation for a while."""
+    with trio.CancelScope(shield=True):
+        await trio.sleep(seconds)
+
+
+def ignore(error: BaseException | None) -> None:
+    """An interrupt that does not interrupt."""
+
+
+def note(log: list[str], word: str, error: BaseException | None) -> None:
+    log.append(word)
+
+
+def fail_at(after: float, error: BaseException) -> Callable[[], Awaitable[None]]:
+    return functools.partial(fail, after, error)
+
+
+async def raised_by(group: RunGroup) -> BaseException:
+    try:
+        await group.run()
+    except BaseException as error:
+        return error
+    raise AssertionError("run() has returned")
+
+
+# ---- 1
+
+
+async def test_promise_1_an_empty_group_returns_none_after_one_checkpoint() -> None:
+    group = RunGroup()
+    with trio.testing.assert_checkpoints():
+        assert await group.run() is None
+    assert group.record is not None
+    assert group.record.actors == ()
+    assert str(group.record).startswith("no actors")
+
+
+async def test_promise_1_an_empty_group_started_by_a_nursery_reports_no_values() -> None:
+    async with trio.open_nursery() as nursery:
+        assert await nursery.start(RunGroup().run) == {}
+
+
+async def test_promise_1_an_empty_group_that_is_cancelled_says_so() -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="test")
+        await RunGroup().run()
+    assert scope.cancelled_caught
+
+
+# ---- 2
+
+
+async def test_promise_2_all_actors_start_concurrently_and_each_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, begun = RunGroup(), list[Any]()
+    meeting = trio.Event()
+
+    async def execute(number: int) -> None:
+        begun.append(number)
+        if len(begun) == 5:
+            meeting.set()
+        await meeting.wait()
+        await trio.sleep(1)
+
+    for number in range(5):
+        group.add(functools.partial(execute, number))
+    await group.run()
+    assert sorted(begun) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+async def test_promise_2_an_actor_is_run_even_when_another_exits_at_once(
+    interrupt: Interrupt | None,
+) -> None:
+    for _ in range(20):
+        group, begun = RunGroup(), list[Any]()
+
+        async def execute(name: str, begun: list[str] = begun) -> None:
+            begun.append(name)
+
+        for name in "abcde":
+            group.add(functools.partial(execute, name), interrupt)
+        await group.run()
+        assert sorted(begun) == ["a", "b", "c", "d", "e"]
+
+
+async def test_promise_2_an_actor_is_run_even_when_the_group_is_cancelled_at_its_start() -> None:
+    group, begun = RunGroup(), list[Any]()
+
+    async def execute() -> None:
+        begun.append("execute")
+        await trio.sleep_forever()
+
+    group.add(execute)
+    group.add(execute, lambda error: begun.append(type(error)))
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="test")
+        await group.run()
+    assert begun == ["execute", "execute", trio.Cancelled]
+
+
+# ---- 3
+
+
+async def test_promise_3_every_interrupt_is_called_once_in_the_order_of_add(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, group, error = Log(), RunGroup(), ValueError("boom")
+    group.add(*log.actor("a"))
+    group.add(*log.actor("b", after=3, error=error))
+    group.add(*log.actor("c", winding_down=2))
+    assert await raised_by(group) is error
+    assert log[3:] == [
+        (3, "b", "exits"),
+        (3, "a", "interrupted", error),
+        (3, "b", "interrupted", error),  # also the one that has exited
+        (3, "c", "interrupted", error),
+        (3, "a", "is done"),
+        (5, "c", "is done"),
+    ]
+
+
+async def test_promise_3_an_async_interrupt_is_awaited_before_the_next_is_called(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, log = RunGroup(), list[Any]()
+
+    async def slow(name: str, error: BaseException | None) -> None:
+        log.append((trio.current_time(), name, error))
+        await trio.sleep(2)
+        log.append((trio.current_time(), name, "has returned"))
+
+    group.add(functools.partial(give, 1, "value"), functools.partial(slow, "a"))
+    group.add(trio.sleep_forever)  # cancelled when its turn comes
+    group.add(functools.partial(give, 0.5, None), functools.partial(slow, "b"), ends_group=False)
+    assert await group.run() == "value"
+    assert log == [
+        (1, "a", None),
+        (3, "a", "has returned"),
+        (3, "b", None),
+        (5, "b", "has returned"),
+    ]
+    assert group.record is not None
+    assert [actor.interrupted for actor in group.record.actors] == [1, 3, 3]
+    assert [actor.exited for actor in group.record.actors] == [1, 3, 0.5]
+
+
+async def test_promise_3_the_default_interrupt_names_who_exited_first(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for own_interrupt in (None, ignore):
+        group = RunGroup()
+        reasons: list[str | None] = []
+
+        async def execute(reasons: list[str | None] = reasons) -> None:
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as cancelled:
+                reasons.append(cancelled.reason)
+                raise
+
+        group.add(execute)
+        group.add(functools.partial(give, 1, None), own_interrupt, name="the timer")
+        await group.run()
+        assert reasons == ["actor 'the timer' exited first"]
+
+
+# ---- 4
+
+
+async def test_promise_4_unlike_go_no_interrupt_is_called_before_its_execute_has_begun() -> None:
+    for _ in range(20):
+        group, log = RunGroup(), list[Any]()
+
+        async def execute(name: str, log: list[Any] = log) -> None:
+            log.append((name, "begins"))
+
+        def interrupt(name: str, error: BaseException | None, log: list[Any] = log) -> None:
+            assert (name, "begins") in log
+            log.append((name, "interrupted"))
+
+        for name in "abc":
+            group.add(functools.partial(execute, name), functools.partial(interrupt, name))
+        with trio.CancelScope() as scope:
+            scope.cancel(reason="test")
+            await group.run()
+        assert log[3:] == [("a", "interrupted"), ("b", "interrupted"), ("c", "interrupted")]
+
+
+async def test_promise_4_interrupt_called_by_another_task_waits_for_the_actors_to_begin() -> None:
+    for _ in range(20):
+        group, log = RunGroup(), list[Any]()
+
+        async def execute(log: list[str] = log) -> None:
+            log.append("begins")
+            await trio.sleep_forever()
+
+        async def stop(group: RunGroup = group) -> None:
+            while group.record is None:
+                await trio.lowlevel.checkpoint()
+            group.interrupt()
+
+        group.add(execute, functools.partial(note, log, "interrupted"), grace=0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+            nursery.start_soon(group.run)
+        assert log == ["begins", "interrupted"]
+
+
+# ---- 5
+
+
+async def test_promise_5_run_returns_only_when_every_actor_and_interrupt_has_finished(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, tasks_before = RunGroup(), trio.lowlevel.current_statistics().tasks_living
+
+    async def slow(error: BaseException | None) -> None:
+        await trio.sleep(9)
+
+    group.add(functools.partial(stubborn, 7))
+    group.add(trio.sleep_forever, slow, grace=10)
+    group.add(functools.partial(give, 1, "value"))
+    assert await group.run() == "value"
+    assert trio.current_time() == 11  # the first actor 7, the interrupt 1 + 9, the grace 1 + 10
+    assert trio.lowlevel.current_statistics().tasks_living == tasks_before
+
+
+# ---- 6
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+async def test_promise_6_run_raises_the_very_object_with_its_own_cause_context_and_traceback(
+    interrupt: Interrupt | None,
+) -> None:
+    group = RunGroup()
+    cause, context = KeyError("cause"), IndexError("context")
+
+    async def execute() -> None:
+        try:
+            raise context
+        except IndexError:
+            raise ValueError("boom") from cause
+
+    group.add(execute, interrupt)
+    group.add(trio.sleep_forever)
+    caught = None
+    try:
+        raise TypeError("handled while run() is called")
+    except TypeError:
+        try:
+            await group.run()
+        except ValueError as error:
+            caught = error
+    assert caught is not None
+    assert caught.__cause__ is cause
+    assert caught.__context__ is context
+    traceback = caught.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    assert traceback is not None
+    assert traceback.tb_frame.f_code.co_name == "execute"
+
+
+async def test_promise_6_an_error_without_a_context_is_given_none() -> None:
+    group, error = RunGroup(), ValueError("boom")
+    group.add(fail_at(0, error))
+    try:
+        raise TypeError("handled while run() is called")
+    except TypeError:
+        assert await raised_by(group) is error
+    assert error.__context__ is None
+
+
+async def test_promise_6_a_group_that_an_actor_raises_is_raised_as_it_is() -> None:
+    group, error = RunGroup(), ExceptionGroup("mine", [ValueError(), KeyError()])
+    group.add(fail_at(0, error), ignore)
+    assert await raised_by(group) is error
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+async def test_promise_6_only_a_group_with_cancelled_in_it_is_raised_as_a_new_object_without(
+    autojump_clock: trio.testing.MockClock, interrupt: Interrupt | None
+) -> None:
+    group, error = RunGroup(grace=1), ValueError("boom")
+
+    async def execute() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(fail, 5, error)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise KeyError("cleanup")
+
+    group.add(execute, interrupt)
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="test")
+        with pytest.RaisesGroup(KeyError):
+            await group.run()
+
+
+async def test_promise_6_run_returns_what_the_first_actor_returned(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(functools.partial(give, 2, "slow"))
+    group.add(functools.partial(give, 1, "fast"))
+    assert await group.run() == "fast"
+
+
+# ---- 7
+
+
+async def test_promise_7_an_actor_is_cancelled_when_its_grace_after_its_interrupt_has_ended(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, group = Log(), RunGroup()
+    group.add(*log.actor("in time", winding_down=2), grace=3)
+    group.add(*log.actor("too slow", winding_down=9), grace=4)
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    assert group.record is not None
+    assert [(a.exited, a.how) for a in group.record.actors] == [
+        (3, "returned"),
+        (5, "cancelled"),
+        (1, "returned"),
+    ]
+
+
+async def test_promise_7_a_grace_counts_from_the_call_of_the_interrupt(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None), lambda _: trio.sleep(5))
+    group.add(trio.sleep_forever, ignore, grace=4)
+    await group.run()
+    assert trio.current_time() == 1 + 5 + 4
+
+
+async def test_promise_7_the_groups_grace_counts_from_the_first_exit_for_all(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group = RunGroup(grace=3)
+    group.add(functools.partial(give, 1, None), lambda _: trio.sleep(2))
+    group.add(trio.sleep_forever, ignore)
+    group.add(trio.sleep_forever, ignore, grace=1.5)
+    group.add(trio.sleep_forever, ignore, grace=0.5)
+    await group.run()
+    assert group.record is not None
+    assert [a.exited for a in group.record.actors] == [1, 4, 4, 3.5]
+
+
+async def test_promise_7_an_async_interrupt_is_bound_by_its_actors_deadline(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, log = RunGroup(), list[Any]()
+
+    async def interrupt(error: BaseException | None) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            log.append(trio.current_time())
+
+    group.add(trio.sleep_forever, interrupt, grace=2)
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    assert log == [3]
+    assert group.record is not None
+    assert group.record.actors[0].interrupt_error is None
+
+
+async def test_promise_7_interrupts_whose_turn_comes_after_the_groups_grace_are_still_called(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, log = RunGroup(grace=2), list[Any]()
+
+    async def slow(error: BaseException | None) -> None:
+        await stubborn(5)
+        log.append((trio.current_time(), "stubborn interrupt"))
+
+    async def late(error: BaseException | None) -> None:
+        log.append((trio.current_time(), "late begins"))
+        await trio.sleep(0)
+        log.append("passed a checkpoint")
+
+    group.add(functools.partial(give, 1, None), slow)
+    group.add(trio.sleep_forever, lambda _: log.append((trio.current_time(), "sync")))
+    group.add(trio.sleep_forever, late)
+    await group.run()
+    assert log == [(6, "stubborn interrupt"), (6, "sync"), (6, "late begins")]
+    assert group.record is not None
+    assert [a.exited for a in group.record.actors] == [1, 3, 3]
+
+
+async def test_promise_7_a_grace_of_zero_cancels_right_after_the_interrupt(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, log = RunGroup(), list[Any]()
+    group.add(trio.sleep_forever, log.append, grace=0)
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    assert (log, trio.current_time()) == ([None], 1)
+
+
+async def test_promise_7_without_any_grace_a_group_waits_as_long_as_go_does(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, group = Log(), RunGroup()
+    group.add(*log.actor("slow", winding_down=1e6))
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    assert trio.current_time() == 1e6 + 1
+
+
+# ---- 8
+
+
+async def test_promise_8_a_timeout_around_run_lets_actors_with_a_grace_stop_in_order(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, group = Log(), RunGroup()
+    seen: list[Any] = []
+
+    async def drain(error: BaseException | None) -> None:
+        await trio.sleep(1)
+        seen.append((trio.current_time(), type(error)))
+
+    group.add(*log.actor("in order", winding_down=2), grace=9)
+    group.add(trio.sleep_forever, drain, grace=3)
+    group.add(trio.sleep_forever)
+    group.add(*log.actor("no grace"))
+    with trio.move_on_after(1) as timeout:
+        await group.run()
+    assert timeout.cancelled_caught
+    assert trio.current_time() == 1 + 3
+    assert seen == [(2, trio.Cancelled)]
+    assert group.record is not None
+    assert [(a.exited, a.how) for a in group.record.actors] == [
+        (3, "returned"),
+        (4, "cancelled"),
+        (1, "cancelled"),
+        (1, "cancelled"),
+    ]
+    assert (group.record.first, group.record.how) == (None, "cancelled")
+    assert group.record.reason == "run() is cancelled from outside"
+
+
+async def test_promise_8_the_groups_grace_shields_too_and_a_cancelled_parent_is_the_same(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, group = Log(), RunGroup(grace=5)
+    group.add(*log.actor("a", winding_down=2))
+    with pytest.RaisesGroup(ValueError):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(group.run)
+            nursery.start_soon(fail, 1, ValueError("the parent's"))
+    assert log[-1] == (3, "a", "is done")
+
+
+async def test_promise_8_an_async_interrupt_without_a_grace_is_cancelled_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, log = RunGroup(), list[Any]()
+
+    async def interrupt(error: BaseException | None) -> None:
+        log.append("called")
+        await trio.sleep(1)
+        log.append("not reached")
+
+    group.add(trio.sleep_forever, interrupt)
+    with trio.move_on_after(1):
+        await group.run()
+    assert log == ["called"]
+    assert trio.current_time() == 1
+
+
+@pytest.mark.parametrize("request_", ["timeout", "outer grace"])
+async def test_promise_8_a_cancellation_during_a_stop_ends_every_grace_at_once(
+    autojump_clock: trio.testing.MockClock, request_: str
+) -> None:
+    log, group = Log(), RunGroup()
+    called: list[float] = []
+
+    async def interrupt(error: BaseException | None) -> None:
+        called.append(trio.current_time())
+        with trio.CancelScope(shield=True):
+            await trio.sleep(4)  # even while an interrupt does not listen
+
+    group.add(*log.actor("a", winding_down=50), grace=100)
+    group.add(trio.sleep_forever, interrupt, grace=100)
+    group.add(trio.sleep_forever, lambda _: called.append(trio.current_time()), grace=100)
+    group.add(functools.partial(give, 1, "value"))
+    if request_ == "timeout":
+        with trio.move_on_after(3) as timeout:
+            await group.run()
+        assert timeout.cancelled_caught
+    else:
+        outer = RunGroup()
+        outer.add(group.run, group.interrupt, grace=2)
+        outer.add(functools.partial(give, 1, "outer"), name="outer")
+        assert await outer.run() == "outer"
+    assert group.record is not None
+    assert [(a.exited, a.how) for a in group.record.actors] == [
+        (3, "cancelled"),
+        (3, "cancelled"),
+        (3, "cancelled"),
+        (1, "returned"),
+    ]
+    assert called == [1, 5]  # the interrupt whose turn had not come is called all the same
+
+
+async def test_promise_8_a_cancellation_that_is_there_when_the_stop_begins_is_no_second_request(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for _ in range(20):
+        log, group = Log(), RunGroup()
+        group.add(*log.actor("a", winding_down=2), grace=9)
+        with trio.CancelScope() as scope:
+
+            async def cancel(group: RunGroup = group, scope: trio.CancelScope = scope) -> None:
+                await trio.sleep(1)
+                scope.cancel(reason="test")
+                group.interrupt()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel)
+                nursery.start_soon(group.run)
+        assert log[-1][1:] == ("a", "is done")
+
+
+async def test_promise_8_inside_a_shielded_actor_the_outer_deadline_is_not_seen() -> None:
+    group, deadlines = RunGroup(), []
+
+    async def execute() -> None:
+        deadlines.append(trio.current_effective_deadline())
+
+    group.add(execute, ignore, grace=1)
+    with trio.move_on_after(3):
+        await group.run()
+    assert deadlines == [math.inf]
+
+
+# ---- 9
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+async def test_promise_9_a_real_error_raised_while_cancelled_from_outside_is_raised_and_not_logged(
+    autojump_clock: trio.testing.MockClock,
+    interrupt: Interrupt | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group, error, told = RunGroup(), ValueError("while cancelled"), list[Any]()
+
+    async def execute() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise error
+
+    group.add(execute, interrupt)
+    group.add(trio.sleep_forever, told.append)
+    with trio.move_on_after(1) as timeout:
+        assert await raised_by(group) is error
+    assert not timeout.cancelled_caught
+    assert caplog.messages == []
+    assert [type(reason) for reason in told] == [trio.Cancelled]
+    assert group.record is not None
+    assert group.record.first is None
+
+
+async def test_promise_9_of_two_errors_while_cancelled_the_second_is_a_later_one(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, group = Log(), RunGroup(grace=9)
+    first, second = ValueError("first"), KeyError("second")
+    group.add(*log.actor("a", winding_down=2, then=second))
+    group.add(*log.actor("b", winding_down=1, then=first))
+    with trio.move_on_after(1):
+        assert await raised_by(group) is first
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [second]
+
+
+async def test_promise_9_an_outer_cancellation_is_not_lost_when_the_first_exit_was_clean(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for interrupt in (None, ignore):
+        group = RunGroup()
+
+        async def clean() -> str:
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled:
+                return "swallowed"
+
+        group.add(clean, interrupt)
+        with trio.move_on_after(1) as timeout:
+            await group.run()
+        assert timeout.cancelled_caught
+
+
+async def test_promise_9_an_outer_cancellation_is_not_lost_when_it_comes_during_the_stop(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for interrupt in (None, ignore):
+        group = RunGroup()
+        group.add(functools.partial(stubborn, 5), interrupt)
+        group.add(functools.partial(give, 1, "value"))
+        with trio.move_on_after(3) as timeout:
+            await group.run()
+        assert timeout.cancelled_caught
+
+
+async def test_promise_9_an_error_raised_under_a_second_request_goes_before_cancelled(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, group, error = Log(), RunGroup(), ValueError("while cancelled")
+
+    async def execute() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise error
+
+    group.add(execute, ignore, grace=99)
+    group.add(*log.actor("first", after=1, value="value"))
+    with trio.move_on_after(3):
+        assert await raised_by(group) is error
+    assert "raised an exception after the first exit" not in caplog.text
+
+
+async def test_promise_9_an_error_of_an_actor_cancelled_by_the_group_stays_a_later_one(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for other in (None, ignore):
+        caplog.clear()
+        group, error = RunGroup(), ValueError("late")
+
+        async def execute(error: Exception = error) -> None:
+            await stubborn(5)
+            raise error
+
+        group.add(execute)
+        group.add(functools.partial(give, 1, "value"), other)
+        with trio.move_on_after(3) as timeout:
+            await group.run()
+        assert timeout.cancelled_caught
+        assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
+
+
+async def test_promise_9_a_cancelled_that_someone_had_kept_is_still_an_exit(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    kept: list[BaseException] = []
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="test")
+        try:
+            await trio.sleep(0)
+        except trio.Cancelled as cancelled:
+            kept.append(cancelled)
+    group = RunGroup()
+    group.add(fail_at(1, kept[0]), name="odd")
+    group.add(trio.sleep_forever)
+    assert await raised_by(group) is kept[0]
+    assert group.record is not None
+    assert group.record.first is group.record.actors[0]
+    kept.clear()
+
+
+# ---- 10
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_promise_10_a_failing_interrupt_does_not_stop_the_others(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, is_async: bool
+) -> None:
+    log, group, broken = Log(), RunGroup(), OSError("broken interrupt")
+
+    def interrupt(error: BaseException | None) -> object:
+        if is_async:
+            return fail(0, broken)
+        raise broken
+
+    group.add(trio.sleep_forever, interrupt, name="broken", grace=9)
+    group.add(*log.actor("other", winding_down=2))
+    group.add(functools.partial(give, 1, "value"))
+    assert await group.run() == "value"
+    assert group.record is not None
+    assert [(a.exited, a.how) for a in group.record.actors] == [
+        (1, "cancelled"),
+        (3, "returned"),
+        (1, "returned"),
+    ]
+    assert group.record.actors[0].interrupt_error is broken
+    assert "broken interrupt" in str(group.record)
+    assert caplog.messages == [
+        "the interrupt of actor 'broken' raised an exception after the first exit"
+    ]
+
+
+async def test_promise_10_an_interrupt_that_ends_in_cancelled_has_not_failed(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = RunGroup()
+
+    async def interrupt(error: BaseException | None) -> None:
+        async with trio.open_nursery() as nursery:  # makes it a group of Cancelled
+            nursery.start_soon(trio.sleep_forever)
+            await trio.sleep_forever()
+
+    group.add(trio.sleep_forever, interrupt)
+    with trio.move_on_after(1):
+        await group.run()
+    assert group.record is not None
+    assert group.record.actors[0].interrupt_error is None
+    assert caplog.messages == []
+
+
+# ---- 11
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+async def test_promise_11_later_errors_are_logged_once_recorded_and_noted(
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    interrupt: Interrupt | None,
+) -> None:
+    group, first, later = RunGroup(grace=9), ValueError("first"), KeyError("later")
+
+    async def execute() -> None:
+        try:
+            await trio.sleep(3)
+        finally:
+            raise later
+
+    group.add(execute, interrupt, name="b")
+    group.add(fail_at(1, first), name="a")
+    assert await raised_by(group) is first
+    assert group.record is not None
+    assert [actor.error for actor in group.record.actors] == [later, first]
+    assert group.record.error is first
+    assert [(r.name, r.levelno) for r in caplog.records] == [("trio_rungroup", logging.ERROR)]
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is later
+    assert "test_group.py" in caplog.text
+    assert first.__notes__ == [
+        "raised by actor 'a' of a RunGroup; later: actor 'b' raised KeyError: 'later'"
+    ]
+    assert not hasattr(later, "__notes__")
+
+
+async def test_promise_11_the_same_note_is_not_added_twice() -> None:
+    group, error = RunGroup(), ValueError("again")
+    group.add(fail_at(0, error), name="a")
+    for _ in range(3):
+        assert await raised_by(group) is error
+    assert error.__notes__ == ["raised by actor 'a' of a RunGroup"]
+
+
+async def test_promise_11_nested_groups_add_a_note_each() -> None:
+    inner, outer, error = RunGroup(), RunGroup(), ValueError("inside")
+    inner.add(fail_at(0, error), name="a")
+    outer.add(inner.run, inner.interrupt, name="inner group")
+    assert await raised_by(outer) is error
+    assert error.__notes__ == [
+        "raised by actor 'a' of a RunGroup",
+        "raised by actor 'inner group' of a RunGroup",
+    ]
+
+
+async def test_promise_11_an_error_that_refuses_notes_is_raised_without() -> None:
+    class Refusing(Exception):
+        def add_note(self, note: str) -> None:
+            raise RuntimeError("no notes")
+
+    class Frozen(Exception):
+        def __setattr__(self, name: str, value: object) -> None:
+            raise AttributeError("frozen")
+
+    for error in (Refusing("a"), Frozen("b")):
+        group = RunGroup()
+        group.add(fail_at(0, error))
+        assert await raised_by(group) is error
+
+
+async def test_promise_11_a_note_names_at_most_a_hundred_later_errors(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group, first = RunGroup(), ValueError("first")
+
+    async def execute() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise KeyError
+
+    for _ in range(120):
+        group.add(execute)
+    group.add(fail_at(0, first))
+    assert await raised_by(group) is first
+    (note,) = first.__notes__
+    assert note.endswith("; later: and 20 more, all of them logged")
+    assert len(caplog.records) == 120
+
+
+async def test_promise_11_a_broken_log_handler_breaks_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("broken handler")
+
+    handler = Broken()
+    logging.getLogger("trio_rungroup").addHandler(handler)
+    try:
+        log, group = Log(), RunGroup()
+        group.add(*log.actor("a", then=KeyError("later")))
+        group.add(functools.partial(give, 1, "value"))
+        assert await group.run() == "value"
+    finally:
+        logging.getLogger("trio_rungroup").removeHandler(handler)
+
+
+# ---- 12
+
+
+class Bare(BaseException):
+    """Neither an Exception nor Cancelled."""
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, Bare])
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+async def test_promise_12_a_bare_exception_starts_an_orderly_stop_and_is_raised_bare(
+    autojump_clock: trio.testing.MockClock,
+    kind: type[BaseException],
+    interrupt: Interrupt | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log, group, error = Log(), RunGroup(), kind()
+    group.add(fail_at(1, error), interrupt)
+    group.add(*log.actor("in order", winding_down=2, then=ValueError("later")))
+    assert await raised_by(group) is error
+    assert error.__context__ is None
+    assert log[1:] == [(1, "in order", "interrupted", error), (3, "in order", "is done")]
+    assert len(caplog.records) == 1
+
+
+async def test_promise_12_a_bare_exception_in_a_group_is_raised_out_of_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, bare, other = RunGroup(), SystemExit(3), ValueError("beside it")
+    both = BaseExceptionGroup("both", [BaseExceptionGroup("inner", [other, bare])])
+    group.add(fail_at(1, both), ignore)
+    group.add(trio.sleep_forever)
+    assert await raised_by(group) is bare
+    assert bare.__context__ is both
+
+
+async def test_promise_12_a_bare_exception_during_the_stop_displaces_the_first_error(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group, first, bare, second = RunGroup(), ValueError("first"), SystemExit(3), Bare()
+    log = Log()
+    slow, interrupt = log.actor("slow", winding_down=99)
+
+    async def execute() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise bare
+
+    group.add(slow, interrupt, grace=500)
+    group.add(execute, name="exit")
+    group.add(fail_at(1, first))
+
+    async def another() -> None:
+        await stubborn(5)
+        raise second
+
+    group.add(another)
+    assert await raised_by(group) is bare
+    assert bare.__context__ is first
+    assert group.record is not None
+    assert group.record.actors[0].exited == 1  # every grace has ended at once
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [second]
+    assert bare.__notes__ == [
+        "raised by actor 'exit' of a RunGroup; later: actor "
+        "'test_promise_12_a_bare_exception_during_the_stop_displaces_the_first_error"
+        ".<locals>.another' raised Bare"
+    ]
+
+
+async def test_promise_12_a_group_around_it_is_a_later_error_if_there_was_a_first(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group, first, bare = RunGroup(), ValueError("first"), SystemExit(3)
+    both = BaseExceptionGroup("both", [KeyError("beside"), bare])
+    log = Log()
+    group.add(*log.actor("a", then=both))
+    group.add(fail_at(1, first))
+    group.add(trio.sleep_forever)
+    # The group with its KeyError is lost neither: it is displaced twice, and logged.
+    assert await raised_by(group) is bare
+    assert bare.__context__ is first
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [both]
+
+
+async def test_promise_12_an_interrupt_may_raise_it_too(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for is_async in (False, True):
+        bare, called = SystemExit(4), list[Any]()
+        group = RunGroup()
+
+        def interrupt(
+            error: BaseException | None, bare: SystemExit = bare, is_async: bool = is_async
+        ) -> object:
+            if is_async:
+                return fail(0, bare)
+            raise bare
+
+        group.add(functools.partial(give, 1, "value"), interrupt)
+        group.add(trio.sleep_forever, called.append, grace=999)
+        assert await raised_by(group) is bare
+        assert bare.__context__ is None
+        assert called == [None]
+
+
+async def test_promise_12_no_loop_of_contexts_is_made(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, bare = RunGroup(), SystemExit(3)
+    first = ValueError("raised while the exit was handled")
+    first.__context__ = bare
+    log = Log()
+    group.add(*log.actor("a", then=bare))
+    group.add(fail_at(1, first))
+    assert await raised_by(group) is bare
+    assert bare.__context__ is None
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+def test_promise_12_ctrl_c_in_the_main_task_stops_in_order(interrupt: Interrupt | None) -> None:
+    log, group = Log(), RunGroup()
+    clock = trio.testing.MockClock(autojump_threshold=0)
+
+    async def main() -> None:
+        async def ctrl_c() -> None:
+            await trio.sleep(1)
+            signal.raise_signal(signal.SIGINT)
+
+        # The signal is raised in a protected system task, so trio delivers it to main.
+        trio.lowlevel.spawn_system_task(ctrl_c)
+        if interrupt is None:
+            group.add(trio.sleep_forever)
+        else:
+            group.add(*log.actor("a", winding_down=2))
+        await group.run()
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trio.run(main, clock=clock)
+    assert group.record is not None
+    assert group.record.reason == "KeyboardInterrupt in the task that awaits run()"
+    assert group.record.error is caught.value
+    if interrupt is not None:
+        assert [event[1:3] for event in log] == [
+            ("a", "begins"),
+            ("a", "interrupted"),
+            ("a", "is done"),
+        ]
+
+
+def test_promise_12_a_second_ctrl_c_ends_every_grace_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log, group = Log(), RunGroup()
+    clock = trio.testing.MockClock(autojump_threshold=0)
+
+    async def main() -> None:
+        async def ctrl_c() -> None:
+            for _ in range(2):
+                await trio.sleep(1)
+                signal.raise_signal(signal.SIGINT)
+
+        trio.lowlevel.spawn_system_task(ctrl_c)
+        group.add(*log.actor("a", winding_down=50), grace=99)
+        group.add(*log.actor("b", winding_down=50))
+        group.add(trio.sleep_forever, lambda _: trio.sleep(50))
+        await group.run()
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trio.run(main, clock=clock)
+    assert caught.value.__context__ is None
+    assert group.record is not None
+    assert [actor.exited for actor in group.record.actors] == [2, 2, 2]
+    assert [record for record in caplog.records if record.levelno == logging.ERROR] == []
+
+
+def test_promise_12_ctrl_c_that_arrives_at_the_end_is_raised_in_place_of_a_value() -> None:
+    group = RunGroup()
+
+    async def main() -> None:
+        @trio.lowlevel.enable_ki_protection
+        async def execute() -> str:
+            signal.raise_signal(signal.SIGINT)  # pending, since this is protected
+            return "value"
+
+        group.add(execute)
+        await group.run()
+        raise AssertionError("not reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+
+
+# ---- 13
+
+
+async def test_promise_13_a_clean_return_does_not_end_the_group_with_ends_group_false(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(functools.partial(give, 1, "setup"), ends_group=False)
+    group.add(functools.partial(give, 3, "main"), name="main")
+    assert await group.run() == "main"
+    assert trio.current_time() == 3
+    assert group.record is not None
+    assert group.record.first is group.record.actors[1]
+
+
+async def test_promise_13_an_exception_ends_the_group_all_the_same(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, error = RunGroup(), ValueError()
+    group.add(fail_at(1, error), ends_group=False)
+    group.add(trio.sleep_forever)
+    assert await raised_by(group) is error
+
+
+@pytest.mark.parametrize("own_interrupts", [False, True])
+async def test_promise_13_when_all_have_returned_without_ending_it_there_is_no_first(
+    autojump_clock: trio.testing.MockClock, own_interrupts: bool
+) -> None:
+    group, told = RunGroup(), []
+
+    async def slow(error: BaseException | None) -> None:
+        told.append(error)
+        await trio.sleep(3)
+
+    for seconds in (2, 1):
+        group.add(
+            functools.partial(give, seconds, "value"),
+            slow if own_interrupts else None,
+            ends_group=False,
+        )
+    assert await group.run() is None
+    assert told == ([None, None] if own_interrupts else [])
+    assert trio.current_time() == (8 if own_interrupts else 2)
+    assert group.record is not None
+    assert group.record.first is None
+    assert group.record.reason == "all actors have returned"
+
+
+# ---- 14
+
+
+async def test_promise_14_start_returns_once_all_have_begun_and_reported(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, begun = RunGroup(), list[Any]()
+
+    async def server(port: int, *, task_status: trio.TaskStatus[int]) -> None:
+        await trio.sleep(port / 10)
+        task_status.started(port)
+        await trio.sleep_forever()
+
+    async def plain() -> None:
+        begun.append("plain")
+        await trio.sleep_forever()
+
+    group.add(functools.partial(server, 20), name="slow", reports_started=True)
+    group.add(plain)
+    group.add(functools.partial(server, 10), name="fast", reports_started=True)
+    async with trio.open_nursery() as nursery:
+        values = await nursery.start(group.run)
+        assert list(values.items()) == [("slow", 20), ("fast", 10)]
+        assert begun == ["plain"]
+        assert trio.current_time() == 2
+        group.interrupt()
+
+
+async def test_promise_14_without_reporters_start_returns_once_all_have_begun() -> None:
+    group, begun = RunGroup(), list[Any]()
+
+    async def execute() -> None:
+        begun.append(1)
+        await trio.sleep_forever()
+
+    for _ in range(3):
+        group.add(execute)
+    async with trio.open_nursery() as nursery:
+        assert await nursery.start(group.run) == {}
+        assert begun == [1, 1, 1]
+        group.interrupt()
+
+
+async def test_promise_14_run_without_start_ignores_what_is_reported() -> None:
+    group = RunGroup()
+
+    async def execute(*, task_status: trio.TaskStatus[str]) -> str:
+        task_status.started("ignored")
+        return "value"
+
+    group.add(execute, reports_started=True)
+    assert await group.run() == "value"
+
+
+async def test_promise_14_an_actor_that_returns_without_started_is_an_error() -> None:
+    group = RunGroup()
+
+    async def execute(*, task_status: trio.TaskStatus[None]) -> None:
+        pass
+
+    group.add(execute, reports_started=True)
+    with pytest.raises(RuntimeError, match=r"^child exited without calling task_status\.started"):
+        await group.run()
+
+
+async def test_promise_14_an_actor_told_to_stop_before_it_started_is_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group, told = RunGroup(), trio.Event()
+
+    async def execute(*, task_status: trio.TaskStatus[None]) -> None:
+        await told.wait()
+
+    group.add(execute, lambda _: told.set(), reports_started=True)
+    group.add(functools.partial(give, 0, "value"))
+    assert await group.run() == "value"
+    assert caplog.messages == []
+
+
+async def test_promise_14_calling_started_twice_is_an_error_in_trios_words() -> None:
+    group = RunGroup()
+
+    async def execute(*, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        task_status.started()
+
+    group.add(execute, reports_started=True)
+    with pytest.raises(RuntimeError, match="called 'started' twice on the same task status"):
+        await group.run()
+
+
+async def test_promise_14_a_group_that_stops_before_all_have_started_forwards_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    error = ValueError("boom")
+
+    async def never(*, task_status: trio.TaskStatus[None]) -> None:
+        await trio.sleep_forever()
+
+    for ending in (fail_at(1, error), functools.partial(give, 1, None)):
+        group = RunGroup()
+        group.add(never, reports_started=True)
+        group.add(ending)
+        async with trio.open_nursery() as nursery:
+            with pytest.raises((ValueError, RuntimeError)) as caught:
+                await nursery.start(group.run)
+        if isinstance(caught.value, ValueError):
+            assert caught.value is error
+        else:
+            assert str(caught.value) == "child exited without calling task_status.started()"
+
+
+async def test_promise_14_a_group_started_and_stopped_at_once_has_still_started() -> None:
+    group = RunGroup()
+
+    async def execute(*, task_status: trio.TaskStatus[str]) -> None:
+        task_status.started("quick")
+
+    group.add(execute, name="a", reports_started=True)
+    async with trio.open_nursery() as nursery:
+        assert await nursery.start(group.run) == {"a": "quick"}
+
+
+async def test_promise_14_a_task_status_that_fails_is_an_error_of_run() -> None:
+    group = RunGroup()
+    group.add(trio.sleep_forever)
+
+    async def twice(*, task_status: trio.TaskStatus[object]) -> None:
+        task_status.started()
+        await group.run(task_status=task_status)
+
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="called 'started' twice")):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(twice)
+
+
+# ---- 15
+
+
+async def test_promise_15_interrupt_starts_the_stop_and_run_returns_none(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, group, error = Log(), RunGroup(), ValueError("please stop")
+    group.add(*log.actor("a", value="not the result"))
+    group.interrupt(KeyError("nothing runs: nothing happens"))
+    results: list[object] = []
+
+    async def run(*, task_status: trio.TaskStatus[Any]) -> None:
+        results.append(await group.run(task_status=task_status))
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run)
+        group.interrupt(error)
+        group.interrupt(KeyError("idempotent"))
+    group.interrupt(KeyError("nothing runs any more"))
+    assert results == [None]
+    assert [event[1:] for event in log] == [
+        ("a", "begins"),
+        ("a", "interrupted", error),
+        ("a", "is done"),
+    ]
+    assert group.record is not None
+    assert group.record.reason == "interrupt() was called"
+
+
+async def test_promise_15_groups_nest(autojump_clock: trio.testing.MockClock) -> None:
+    log, inner, outer, error = Log(), RunGroup(), RunGroup(), ValueError("outer")
+    inner.add(*log.actor("inner", winding_down=2))
+    outer.add(inner.run, inner.interrupt)
+    outer.add(fail_at(1, error))
+    assert await raised_by(outer) is error
+    assert log[1:] == [(1, "inner", "interrupted", error), (3, "inner", "is done")]
+
+
+async def test_promise_15_errors_after_interrupt_are_later_ones(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, group = Log(), RunGroup()
+    group.add(*log.actor("a", then=ValueError("while stopping")))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        group.interrupt()
+    assert len(caplog.records) == 1
+
+
+# ---- 16
+
+
+async def test_promise_16_a_group_can_be_run_again_but_not_twice_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, runs = RunGroup(), []
+
+    async def execute() -> None:
+        runs.append("ran")
+        await trio.sleep(1)
+
+    group.add(execute, ignore, grace=1)
+    await group.run()
+    first_record = group.record
+    await group.run()
+    assert runs == ["ran", "ran"]
+    assert group.record is not first_record
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        with pytest.raises(RuntimeError, match="already running"):
+            await group.run()
+    assert repr(group) == "<RunGroup of 1 actors, not running>"
+
+
+async def test_promise_16_what_is_added_during_a_run_counts_from_the_next(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, ran = RunGroup(), []
+
+    async def second() -> None:
+        ran.append("second")
+
+    async def first() -> None:
+        ran.append("first")
+        if len(ran) == 1:
+            assert "running" in repr(group)
+            group.add(second, ends_group=False)
+        await trio.sleep(1)
+
+    group.add(first)
+    await group.run()
+    assert ran == ["first"]
+    await group.run()
+    assert sorted(ran) == ["first", "first", "second"]
+
+
+# ---- 17
+
+
+async def wait_here() -> None:
+    await stubborn(30)
+
+
+async def wait_in_a_nursery() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_here)
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+async def test_promise_17_a_long_stop_names_the_actors_it_waits_for_and_where(
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    interrupt: Interrupt | None,
+) -> None:
+    group, inner = RunGroup(), RunGroup()
+    inner.add(wait_here, name="in the inner group")
+    group.add(wait_here, interrupt, name="direct")
+    group.add(wait_in_a_nursery, name="with a nursery")
+    group.add(inner.run, name="inner group")
+    group.add(trio.sleep_forever, name="quick")
+    group.add(functools.partial(give, 1, None), name="first")
+    await group.run()
+    assert [(r.name, r.levelno) for r in caplog.records] == [
+        ("trio_rungroup", logging.WARNING)
+    ] * 2  # the inner group says so as well
+    text = caplog.text
+    assert text.count("the stop has been waiting for 10 s for:") == 2
+    for name in ("direct", "with a nursery", "inner group"):
+        (line,) = (line for line in text.splitlines() if line.startswith(f"  {name!r} at "))
+        assert "test_group.py" in line
+        assert "in stubborn" in line
+    assert "'quick'" not in text
+    assert "'first'" not in text
+
+
+async def test_promise_17_an_interrupt_without_a_grace_that_hangs_is_named_too(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None), lambda _: wait_here())
+    await group.run()
+    assert "interrupts of a RunGroup" in caplog.text
+    assert "in stubborn" in caplog.text
+
+
+async def test_promise_17_who_has_a_finite_grace_is_named_when_it_ends(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = RunGroup()
+    group.add(trio.sleep_forever, ignore, name="in trio only", grace=20)
+    group.add(wait_here, ignore, name="with a grace", grace=15)
+    group.add(functools.partial(give, 1, None))
+    times: list[float] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: times.append(trio.current_time())  # type: ignore[method-assign]
+    logging.getLogger("trio_rungroup").addHandler(handler)
+    await group.run()
+    logging.getLogger("trio_rungroup").removeHandler(handler)
+    assert times == [16, 21]
+    first, second = caplog.messages
+    assert first.startswith("cancelled because the grace has ended:\n  'with a grace' at ")
+    assert "in stubborn" in first
+    assert "'in trio only' at " in second
+    assert "in sleep_forever" in second
+
+
+async def test_promise_17_an_actor_with_many_tasks_is_told_in_few_places(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def execute() -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(wait_here)
+
+    group = RunGroup()
+    group.add(execute, name="many")
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    assert caplog.text.count("in stubborn") == 4  # and the nursery itself
+    assert "and 16 more places" in caplog.text
+
+
+async def test_promise_17_a_stop_within_10_s_says_nothing(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = RunGroup()
+    group.add(functools.partial(stubborn, 10.5))
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    assert caplog.messages == []
+
+
+# ---- 18
+
+
+async def test_promise_18_of_two_exits_in_one_tick_either_is_first_and_both_are_recorded(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    firsts = set()
+    for _ in range(100):
+        group = RunGroup()
+        group.add(functools.partial(give, 1, "a"), name="a")
+        group.add(functools.partial(give, 1, "b"), name="b")
+        value = await group.run()
+        assert group.record is not None
+        assert group.record.first is not None
+        assert group.record.first.name == value
+        assert [actor.how for actor in group.record.actors] == ["returned", "returned"]
+        firsts.add(value)
+    assert firsts == {"a", "b"}
+
+
+# 19: test_ctrl_c.py
+
+
+# ---- 20
+
+
+class BrokenRepr(Exception):
+    def __repr__(self) -> str:
+        raise RuntimeError("broken repr")
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize("make", [BrokenRepr, lambda: ValueError("x" * 50_000_000)])
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+async def test_promise_20_hostile_errors_harm_nothing(
+    autojump_clock: trio.testing.MockClock,
+    make: Callable[[], Exception],
+    interrupt: Interrupt | None,
+) -> None:
+    logging.getLogger("trio_rungroup").disabled = True
+    try:
+        log, group, first, later = Log(), RunGroup(), make(), make()
+        group.add(*log.actor("a", then=later))
+        group.add(fail_at(1, first), interrupt)
+        assert await raised_by(group) is first
+    finally:
+        logging.getLogger("trio_rungroup").disabled = False
+    (note,) = first.__notes__
+    assert len(note) < 400
+    assert len(str(group.record)) < 2000
+
+
+async def test_promise_20_a_group_that_cannot_be_split_harms_nothing() -> None:
+    class Unsplittable(BaseExceptionGroup[BaseException]):
+        def split(self, condition: Any, /) -> Any:
+            raise RuntimeError("no")
+
+    group, error = RunGroup(), Unsplittable("whole", [ValueError()])
+    group.add(fail_at(0, error))
+    assert await raised_by(group) is error
+
+
+@pytest.mark.parametrize("own_interrupts", [False, True])
+async def test_promise_20_six_hundred_nested_groups_come_down_when_cancelled_from_outside(
+    own_interrupts: bool,
+) -> None:
+    groups = [RunGroup() for _ in range(600)]
+    for outer, inner in itertools.pairwise(groups):
+        if own_interrupts:
+            outer.add(inner.run, inner.interrupt)
+        else:
+            outer.add(inner.run)
+    innermost_runs = trio.Event()
+
+    async def execute() -> None:
+        innermost_runs.set()
+        await trio.sleep_forever()
+
+    groups[-1].add(execute)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(groups[0].run)
+        await innermost_runs.wait()
+        nursery.cancel_scope.cancel(reason="test")
+
+
+@pytest.mark.parametrize("own_interrupts", [False, True])
+async def test_promise_20_six_hundred_nested_groups_come_down_when_the_innermost_fails(
+    own_interrupts: bool,
+) -> None:
+    groups, error = [RunGroup() for _ in range(600)], ValueError("deep")
+    for outer, inner in itertools.pairwise(groups):
+        if own_interrupts:
+            outer.add(inner.run, inner.interrupt)
+        else:
+            outer.add(inner.run)
+    groups[-1].add(fail_at(0, error))
+    assert await raised_by(groups[0]) is error
+
+
+async def no_cycle_after(run: Callable[[], Awaitable[None]]) -> None:
+    """Nothing waits for the collector once `run` is over."""
+    await run()
+    for _ in range(3):
+        await trio.testing.wait_all_tasks_blocked()
+    gc.collect()
+    gc.disable()
+    try:
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        await run()
+        for _ in range(3):
+            await trio.testing.wait_all_tasks_blocked()
+        gc.collect()
+        ours = [thing for thing in gc.garbage if is_ours(thing)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert ours == []
+
+
+def is_ours(thing: object) -> bool:
+    if isinstance(thing, types.FrameType):
+        return "trio_rungroup" in thing.f_code.co_filename
+    return (
+        isinstance(thing, BaseException)
+        or type(thing).__module__.partition(".")[0] == "trio_rungroup"
+    )
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+@pytest.mark.parametrize("kind", ["error", "bare", "clean", "cancelled", "interrupt error"])
+async def test_promise_20_no_reference_cycle_is_left(
+    interrupt: Interrupt | None, kind: str
+) -> None:
+    async def raise_new(kind: type[BaseException]) -> None:
+        raise kind  # held by no local of this frame: that would be a cycle of our own
+
+    def broken(error: BaseException | None) -> object:
+        return raise_new(OSError)
+
+    async def run() -> None:
+        group = RunGroup(grace=1)
+        endings: dict[str, Callable[[], Awaitable[object]]] = {
+            "error": lambda: raise_new(ValueError),
+            "bare": lambda: raise_new(SystemExit),
+            "clean": lambda: give(0, "value"),
+            "cancelled": trio.sleep_forever,
+            "interrupt error": lambda: give(0, "value"),
+        }
+        group.add(endings[kind], broken if kind == "interrupt error" else interrupt)
+        group.add(trio.sleep_forever)
+        try:
+            with trio.move_on_after(0):
+                await group.run()
+        except (ValueError, SystemExit):
+            pass
+        del group  # this frame is in the error's traceback, too
+
+    logging.getLogger("trio_rungroup").disabled = True
+    try:
+        await no_cycle_after(run)
+    finally:
+        logging.getLogger("trio_rungroup").disabled = False
+
+
+async def test_promise_20_an_error_dies_with_its_handler_even_if_the_group_lives_no_longer() -> (
+    None
+):
+    class Mine(Exception):
+        pass
+
+    group, alive = RunGroup(), []
+
+    async def execute() -> None:
+        error = Mine()
+        alive.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    group.add(execute)
+    gc.disable()
+    try:
+        try:
+            await group.run()
+        except Mine:
+            pass
+        del group
+        await trio.lowlevel.checkpoint()
+        assert alive[0]() is None
+    finally:
+        gc.enable()
+
+
+# ---- 21
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+async def test_promise_21_no_task_of_the_library_wakes_while_the_actors_run(
+    autojump_clock: trio.testing.MockClock, interrupt: Interrupt | None
+) -> None:
+    class Steps(trio.abc.Instrument):
+        def __init__(self) -> None:
+            self.names: list[str] = []
+
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            self.names.append(task.name)
+
+    group, steps = RunGroup(grace=5), Steps()
+
+    async def ticker() -> None:
+        await trio.sleep(1)
+        trio.lowlevel.add_instrument(steps)
+        for _ in range(10):
+            await trio.sleep(1)
+        trio.lowlevel.remove_instrument(steps)
+
+    group.add(ticker, interrupt, name="ticker")
+    group.add(trio.sleep_forever, interrupt)
+    await group.run()
+    assert steps.names == ["ticker"] * 10
+
+
+# ---- names
+
+
+async def test_default_names_are_qualified_names_made_unique() -> None:
+    class Callable_:
+        async def __call__(self) -> None: ...
+
+    group = RunGroup()
+    for execute in (
+        trio.sleep_forever,
+        functools.partial(functools.partial(trio.sleep), 1),
+        trio.sleep_forever,
+        Callable_(),
+        trio.sleep_forever,
+    ):
+        group.add(execute)
+    group.add(trio.sleep_forever, name="sleep_forever #4")
+    group.add(trio.sleep_forever)
+    await group.run()
+    assert group.record is not None
+    names = [actor.name for actor in group.record.actors]
+    prefix = "test_default_names_are_qualified_names_made_unique.<locals>."
+    assert names == [
+        "sleep_forever",
+        "sleep",
+        "sleep_forever #2",
+        f"{prefix}Callable_",
+        "sleep_forever #3",
+        "sleep_forever #4",
+        "sleep_forever #5",
+    ]
+
+
+async def test_a_task_is_named_after_its_actor() -> None:
+    group, names = RunGroup(), []
+
+    async def execute() -> None:
+        names.append(trio.lowlevel.current_task().name)
+
+    group.add(execute, name="the name")
+    await group.run()
+    assert names == ["the name"]
+
+
+async def test_add_decorates_bare() -> None:
+    group = RunGroup()
+
+    @group.add
+    async def ticker() -> str:
+        return "tick"
+
+    assert await ticker() == "tick"
+    assert await group.run() == "tick"
+
+
+async def test_an_actor_that_leaves_its_scopes_in_disorder_cannot_hang_the_group() -> None:
+    for interrupt in (None, ignore):
+        group = RunGroup()
+
+        async def execute() -> None:
+            await trio.open_nursery().__aenter__()
+
+        group.add(execute, interrupt)
+        group.add(trio.sleep_forever)
+        with pytest.raises(RuntimeError, match="stack corrupted"):
+            await group.run()
+
+
+async def test_any_awaitable_will_do() -> None:
+    @types.coroutine
+    def generator_based() -> Generator[Any, Any, str]:
+        yield from trio.lowlevel.checkpoint().__await__()
+        return "generator"
+
+    class Awaitable_:
+        def __await__(self) -> Generator[Any, Any, str]:
+            yield from trio.lowlevel.checkpoint().__await__()
+            return "awaitable"
+
+    results = []
+    for execute in (generator_based, Awaitable_):
+        group = RunGroup()
+        group.add(execute)
+        results.append(await group.run())
+    assert results == ["generator", "awaitable"]

@@ -1,0 +1,248 @@
+"""Misuse gets an error that says what to write instead."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import trio
+
+from trio_rungroup import RunGroup
+
+
+async def ticker(times: int = 1) -> None:
+    await trio.sleep(times)
+
+
+def failing_call() -> None:
+    raise TypeError("cannot be called")
+
+
+async def generator() -> AsyncIterator[int]:
+    yield 1
+
+
+def blocking() -> str:
+    return "blocked"
+
+
+def interrupt(error: BaseException | None) -> None: ...
+
+
+def test_a_coroutine_object_is_refused_and_closed() -> None:
+    with pytest.raises(TypeError, match=r"write group.add\(ticker\) instead of") as caught:
+        RunGroup().add(ticker())  # type: ignore[type-var,unused-coroutine]
+    assert "functools.partial(ticker, ...)" in str(caught.value)
+
+
+@pytest.mark.parametrize("thing", [None, 3, "ticker", (ticker, None)])
+def test_what_cannot_be_called_is_refused(thing: Any) -> None:
+    with pytest.raises(TypeError, match=r"takes an async function .*group.add\(\*signal_actor"):
+        RunGroup().add(thing)
+
+
+@pytest.mark.parametrize("function", [generator, functools.partial(generator)])
+def test_an_async_generator_function_is_refused(function: Any) -> None:
+    with pytest.raises(TypeError, match=r"async generator function.*async for"):
+        RunGroup().add(function)
+
+
+@pytest.mark.parametrize("function", [asyncio.sleep, functools.partial(asyncio.sleep, 1)])
+def test_a_function_of_asyncio_is_refused(function: Any) -> None:
+    with pytest.raises(TypeError, match=r"sleep is asyncio's: .*trio_asyncio.aio_as_trio"):
+        RunGroup().add(function)
+
+
+@pytest.mark.parametrize("thing", [3, "x", ()])
+def test_an_argument_given_as_the_interrupt_is_refused(thing: Any) -> None:
+    with pytest.raises(TypeError, match=r"add\(functools.partial\(execute, argument\)\)"):
+        RunGroup().add(ticker, thing)
+
+
+def test_a_coroutine_object_given_as_the_interrupt_is_refused_and_closed() -> None:
+    with pytest.raises(TypeError, match="the second argument of add"):
+        RunGroup().add(ticker, ticker())  # type: ignore[arg-type]
+
+
+def test_an_async_generator_function_given_as_the_interrupt_is_refused() -> None:
+    with pytest.raises(TypeError, match="which would never run"):
+        RunGroup().add(ticker, generator)  # type: ignore[arg-type]
+
+
+def no_parameter() -> None: ...
+
+
+def two_parameters(a: object, b: object) -> None: ...
+
+
+def keyword_only(a: object, *, b: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        trio.Event().set,
+        no_parameter,
+        two_parameters,
+        keyword_only,
+        functools.partial(keyword_only, 1),
+    ],
+)
+def test_an_interrupt_that_cannot_take_the_error_is_refused(function: Any) -> None:
+    with pytest.raises(TypeError, match=r"called with one argument.*lambda error: \.\.\."):
+        RunGroup().add(ticker, function)
+
+
+class Server:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.loop = loop
+
+    def future(self) -> object:
+        assert self.loop is not None
+        return self.loop.create_future()
+
+    def generator(self) -> AsyncIterator[int]:
+        return generator()
+
+    def close(self, error: BaseException | None) -> None: ...
+    def __call__(self, error: BaseException | None) -> None: ...
+
+
+def optional(error: BaseException | None = None, *, fast: bool = True) -> None: ...
+
+
+def any_number(*errors: BaseException | None) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        interrupt,
+        optional,
+        any_number,
+        Server().close,
+        Server(),
+        functools.partial(two_parameters, 1),
+        print,
+        [].append,
+        dict,
+    ],
+)
+async def test_an_interrupt_that_can_is_taken(function: Any) -> None:
+    RunGroup().add(ticker, function)
+
+
+@pytest.mark.parametrize(
+    "make", [RunGroup, lambda grace: RunGroup().add(ticker, print, grace=grace)]
+)
+def test_a_grace_must_be_seconds(make: Callable[..., Any]) -> None:
+    for grace in (-1, math.nan, -math.inf):
+        with pytest.raises(ValueError, match="grace must be 0 or more seconds"):
+            make(grace=grace)
+    for thing in (None, "soon", [1]):
+        with pytest.raises(TypeError, match="grace must be a number of seconds"):
+            make(grace=thing)
+    for grace in (0, 3, 2.5, math.inf):
+        make(grace=grace)
+
+
+def test_a_grace_needs_an_interrupt() -> None:
+    with pytest.raises(ValueError, match=r"grace=5 needs an interrupt.*add\(execute, interrupt"):
+        RunGroup().add(ticker, grace=5)
+
+
+def test_a_name_is_a_string_given_once() -> None:
+    group = RunGroup()
+    group.add(ticker, name="a")
+    with pytest.raises(ValueError, match="the name 'a' is taken"):
+        group.add(ticker, name="a")
+    with pytest.raises(TypeError, match="name must be a str, not int"):
+        group.add(ticker, name=3)  # type: ignore[arg-type]
+    group.add(ticker)
+    with pytest.raises(ValueError, match="the name 'ticker' is taken"):
+        group.add(ticker, name="ticker")
+
+
+async def test_nothing_is_added_by_what_is_refused() -> None:
+    group = RunGroup()
+    wrong: list[Any] = [(3,), (ticker, 3)]
+    for arguments in wrong:
+        with pytest.raises(TypeError):
+            group.add(*arguments)
+    with pytest.raises(ValueError, match="grace"):
+        group.add(ticker, grace=5)
+    await group.run()
+    assert group.record is not None
+    assert group.record.actors == ()
+
+
+async def run_with(function: Callable[..., Any]) -> BaseException:
+    group = RunGroup()
+    group.add(function, name="misused")
+    group.add(trio.sleep_forever)
+    try:
+        await group.run()
+    except BaseException as error:
+        return error
+    raise AssertionError("run() has returned")
+
+
+async def test_a_sync_function_is_found_when_it_returns_and_pointed_to_a_thread() -> None:
+    error = await run_with(blocking)
+    assert isinstance(error, TypeError)
+    assert "blocking is not an async function" in str(error)
+    assert "group.add(*thread_actor(execute, interrupt))" in str(error)
+
+
+async def test_a_function_that_returns_none_is_told_so() -> None:
+    error = await run_with(lambda: None)
+    assert "it returned None, nothing to await" in str(error)
+
+
+async def test_an_async_generator_that_is_returned_is_refused() -> None:
+    error = await run_with(Server().generator)
+    assert isinstance(error, TypeError)
+    assert "returned an async generator" in str(error)
+
+
+async def test_an_asyncio_future_is_refused() -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        error = await run_with(Server(loop).future)
+    finally:
+        loop.close()
+    assert isinstance(error, TypeError)
+    assert "returned an asyncio future" in str(error)
+    assert "trio_asyncio.aio_as_trio" in str(error)
+
+
+async def test_a_coroutine_of_asyncio_is_pointed_to_trio_asyncio() -> None:
+    async def wrong_library() -> None:
+        await asyncio.sleep(1)
+
+    error = await run_with(wrong_library)
+    assert isinstance(error, RuntimeError)
+    assert "trio_asyncio.aio_as_trio" in error.__notes__[0]
+
+
+async def test_what_trio_says_about_a_foreign_await_is_kept_and_pointed_to_trio_asyncio() -> None:
+    class Foreign:
+        def __await__(self) -> Any:
+            yield "unknown to trio"
+
+    async def wrong_library() -> None:
+        await Foreign()
+
+    error = await run_with(wrong_library)
+    assert isinstance(error, TypeError)
+    assert "trio_asyncio.aio_as_trio" in error.__notes__[0]
+
+
+async def test_a_call_that_fails_is_the_actors_error() -> None:
+    error = await run_with(failing_call)
+    assert isinstance(error, TypeError)
+    assert "cannot be called" in str(error)
