@@ -1,0 +1,190 @@
+"""Strike the library with Ctrl-C at its n-th line, for every n; run by test_ctrl_c.py.
+
+Each position is tried in a fork of its own: a trace function raises a real SIGINT when the
+library is about to execute its n-th line. Prints how many positions there were, and then
+what went wrong.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import trio
+import trio.testing
+
+import trio_rungroup
+from trio_rungroup import RunGroup
+
+LIBRARY = str(Path(trio_rungroup.__file__).parent)
+GIVE_UP_AFTER = 30  # seconds for one position, which takes milliseconds
+
+
+class Actors:
+    """Three actors; counts what is called."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()
+        self.added = False
+
+    def add_to(self, group: RunGroup, *, kind: str) -> None:
+        for name in ("a", "b", "c"):
+            told = trio.Event()
+
+            async def execute(name: str = name, told: trio.Event = told) -> None:
+                self.calls[f"execute {name}"] += 1
+                try:
+                    with trio.move_on_after(2 if name == "b" else 500):
+                        await told.wait()
+                        await trio.sleep(1)
+                finally:
+                    self.ended[name] += 1
+
+            def interrupt(
+                error: BaseException | None, name: str = name, told: trio.Event = told
+            ) -> None:
+                self.calls[f"interrupt {name}"] += 1
+                told.set()
+
+            async def async_interrupt(
+                error: BaseException | None, interrupt: Callable[..., None] = interrupt
+            ) -> None:
+                interrupt(error)
+                await trio.sleep(1)
+
+            group.add(execute, async_interrupt if kind == "async" else interrupt, grace=10)
+        self.added = True
+
+    def check(self) -> None:
+        if not self.added:  # struck while the group was being made
+            return
+        expected = {f"{what} {name}" for what in ("execute", "interrupt") for name in "abc"}
+        assert self.calls == Counter(expected), self.calls
+        assert self.ended == Counter("abc"), self.ended
+
+
+async def one_group(actors: Actors, kind: str) -> None:
+    group = RunGroup()
+    actors.add_to(group, kind=kind)
+    await group.run()
+
+
+async def nested_groups(actors: Actors, kind: str) -> None:
+    inner, outer = RunGroup(), RunGroup(grace=30)
+    actors.add_to(inner, kind=kind)
+    outer.add(inner.run, inner.interrupt)
+    outer.add(trio.sleep_forever)
+    await outer.run()
+
+
+async def started_group(actors: Actors, kind: str) -> None:
+    group = RunGroup(grace=30)
+    actors.add_to(group, kind=kind)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        await trio.sleep(1)
+        group.interrupt()
+
+
+def strike_at(position: int, second: int | None) -> tuple[Callable[..., Any], Callable[[], int]]:
+    """Make a trace function that raises SIGINT at the library's n-th line, and maybe again."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> Callable[..., Any] | None:
+        nonlocal lines
+        if not frame.f_code.co_filename.startswith(LIBRARY):
+            return None
+        if event == "line":
+            lines += 1
+            if lines in (position, second):
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    return trace, lambda: lines
+
+
+def in_a_fork(function: Callable[[], bool]) -> str:
+    """Run a function in a fork; hand back "more", "over", or what went wrong."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        signal.setitimer(signal.ITIMER_REAL, GIVE_UP_AFTER)  # SIGALRM kills what hangs
+        try:
+            answer = "more" if function() else "over"
+        except BaseException:
+            sys.settrace(None)
+            answer = traceback.format_exc()
+        os.write(writing, answer.encode()[:50_000])
+        os._exit(0)
+    os.close(writing)
+    answer = b"".join(iter(lambda: os.read(reading, 65536), b"")).decode()
+    os.close(reading)
+    _, status = os.waitpid(pid, 0)
+    return answer if status == 0 else f"died: status {status} {answer}"
+
+
+def run_and_strike(
+    scenario: Callable[[Actors, str], Any], kind: str, position: int, second: int | None = None
+) -> bool:
+    """Run a scenario under Ctrl-C; tell whether there was such a position in it."""
+    actors = Actors()
+    trace, lines = strike_at(position, second)
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    struck = False
+
+    async def main() -> None:
+        sys.settrace(trace)
+        try:
+            # The trace function has to be on for frames that exist already, too.
+            await scenario(actors, kind)
+        finally:
+            sys.settrace(None)
+
+    try:
+        trio.run(main, clock=clock)
+    except* KeyboardInterrupt:  # bare, or out of a nursery of the scenario's own
+        struck = True
+    if lines() < position:
+        assert not struck
+        return False
+    assert struck, "Ctrl-C was swallowed"
+    actors.check()
+    return True
+
+
+SCENARIOS = {
+    "one group": (one_group, "sync"),
+    "one group, async interrupts": (one_group, "async"),
+    "nested groups": (nested_groups, "sync"),
+    "started, then interrupted": (started_group, "async"),
+}
+
+
+def main(name: str, step: int, gap: int | None) -> None:
+    scenario, kind = SCENARIOS[name]
+    gc.freeze()  # a fork is cheap as long as it does not touch what it shares
+    gc.disable()
+    position, answer = 0, "more"
+    wrong: list[str] = []
+    while answer != "over":
+        position += step
+        second = None if gap is None else position + gap
+        answer = in_a_fork(functools.partial(run_and_strike, scenario, kind, position, second))
+        if answer not in ("more", "over"):
+            wrong.append(f"line {position}: {answer}")
+    print(position - step, *wrong, sep="\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if sys.argv[3:] else None)

@@ -1,0 +1,135 @@
+"""Every block of the README is run, and the output it shows is what comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import trio
+import trio.testing
+
+from trio_rungroup import SignalReceived
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+
+
+class Block(NamedTuple):
+    language: str
+    text: str
+    line: int
+    heading: str
+
+
+def blocks_of(path: Path) -> list[Block]:
+    found: list[Block] = []
+    heading, language, start = "", None, 0
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines, 1):
+        if line.startswith("```"):
+            if language is None:
+                language, start = line[3:], number
+            else:
+                text = "\n".join(lines[start : number - 1]) + "\n"
+                found.append(Block(language, text, start, heading))
+                language = None
+        elif line.startswith("#") and language is None:
+            heading = line.strip("# ")
+    return found
+
+
+BLOCKS = blocks_of(README)
+FIRST, *OTHERS = [block for block in BLOCKS if block.language in ("python", "text")]
+RECIPES = [
+    block
+    for block in OTHERS
+    if block.heading not in ("trio_rungroup", "Go and Python, side by side")
+]
+
+
+def without_times(text: str) -> str:
+    """Mask what differs from run to run: the length of times, of bars and of padding."""
+    text = re.sub(r"[\d.]+ (?:µs|ms|s)\b", "TIME", text)
+    return re.sub(r" +", " ", re.sub("[━─]+", "━", text)).replace(" \n", "\n")
+
+
+def run_recipe(block: Block, names: dict[str, Any]) -> None:
+    code = compile("\n" * block.line + block.text, str(README), "exec")
+    exec(code, names)
+
+
+def test_every_block_is_of_a_kind_that_is_checked() -> None:
+    assert {block.language for block in BLOCKS} == {"python", "text", "console", "go"}
+    assert len(RECIPES) > 20
+
+
+def test_the_recipes_print_what_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {"__name__": "readme"}
+    for block, following in zip(RECIPES, [*RECIPES[1:], None], strict=True):
+        if block.language == "python":
+            run_recipe(block, names)
+            shown = following.text if following and following.language == "text" else ""
+            assert capsys.readouterr().out == shown, f"README.md, line {block.line}"
+
+
+def test_go_and_python_side_by_side_do_the_same() -> None:
+    (block,) = (b for b in OTHERS if b.heading == "Go and Python, side by side")
+    names: dict[str, Any] = {}
+    for recipe in RECIPES[:4]:
+        if recipe.text.startswith(("import", "async def echo")):
+            exec(recipe.text.replace("trio.run(main)", ""), names)
+    exec(block.text.replace("8080", "0"), names)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(names["main"])
+            await trio.testing.wait_all_tasks_blocked()
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.RaisesGroup(SignalReceived):
+        trio.run(main)
+
+
+def read_until(terminal: int, text: str) -> str:
+    shown = ""
+    while text not in shown:
+        shown += os.read(terminal, 4096).decode()
+    return shown
+
+
+def test_the_first_program_prints_what_the_readme_says(tmp_path: Path) -> None:
+    program = tmp_path / "app.py"
+    program.write_text(FIRST.text)
+    assert len(FIRST.text.splitlines()) <= 30
+    pid, terminal = pty.fork()  # with a controlling terminal, whose Ctrl-C is a SIGINT
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, str(program)])
+    shown = read_until(terminal, "tick\r\ntick\r\n")
+    with socket.create_connection(("127.0.0.1", 7000), timeout=30) as connection:
+        connection.sendall(b"hello")
+        assert connection.recv(100) == b"hello"
+    os.write(terminal, b"\x03")
+    with contextlib.suppress(OSError):  # the other end is closed
+        while True:
+            shown += os.read(terminal, 4096).decode()
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    expected = next(block.text for block in OTHERS if block.language == "text")
+    shown = re.sub("(tick\n)+", "tick\ntick\n", shown.replace("\r\n", "\n"))
+    assert without_times(shown) == without_times(expected)
+
+
+def test_the_gate_runs_the_readmes_test_command() -> None:
+    commands = [block.text.strip() for block in BLOCKS if block.language == "console"]
+    (command,) = (command for command in commands if command.endswith("python -m pytest"))
+    gate = (ROOT / ".ci" / "run").read_text()
+    assert "README.md" in gate or command in gate
