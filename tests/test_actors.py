@@ -312,6 +312,20 @@ async def test_what_is_left_of_the_group_is_killed_when_the_leader_exits(tmp_pat
     assert [is_alive(pid) for pid in await until_written(pids)] == [False]
 
 
+async def test_a_process_that_is_stopped_hears_of_it_too(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    group = RunGroup()
+    group.add(*process_actor(f"echo $$ > {pids}; kill -STOP $$", shell=True))
+
+    async def stop() -> None:
+        await until_written(pids)
+        await trio.sleep(0.1)
+
+    group.add(stop)
+    with trio.fail_after(PATIENCE):
+        await group.run()
+
+
 STUBBORN = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

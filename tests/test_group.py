@@ -602,6 +602,31 @@ async def test_promise_8_a_cancellation_that_is_there_when_the_stop_begins_is_no
         assert log[-1][1:] == ("a", "is done")
 
 
+async def test_promise_8_a_cancellation_right_after_the_stop_has_begun_is_a_second_request(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for stop in ("interrupt", "exit"):
+        for _ in range(10):
+            group, scope = RunGroup(), trio.CancelScope()
+
+            async def exit_and_cancel(
+                scope: trio.CancelScope = scope, group: RunGroup = group, stop: str = stop
+            ) -> None:
+                await trio.sleep(1)
+                if stop == "interrupt":
+                    group.interrupt()
+                    scope.cancel(reason="test")
+                else:
+                    trio.lowlevel.current_trio_token().run_sync_soon(scope.cancel, "test")
+
+            group.add(trio.sleep_forever, ignore, grace=9)
+            group.add(exit_and_cancel, ignore, grace=9)
+            began = trio.current_time()
+            with scope:
+                await group.run()
+            assert trio.current_time() == began + 1
+
+
 async def test_promise_8_inside_a_shielded_actor_the_outer_deadline_is_not_seen() -> None:
     group, deadlines = RunGroup(), []
 
@@ -1297,7 +1322,7 @@ async def test_promise_15_interrupt_starts_the_stop_and_run_returns_none(
         ("a", "is done"),
     ]
     assert group.record is not None
-    assert group.record.reason == "interrupt() was called"
+    assert group.record.reason == "interrupt() was called with ValueError: please stop"
 
 
 async def test_promise_15_groups_nest(autojump_clock: trio.testing.MockClock) -> None:
@@ -1342,7 +1367,7 @@ async def test_promise_16_a_group_can_be_run_again_but_not_twice_at_once(
         await nursery.start(group.run)
         with pytest.raises(RuntimeError, match="already running"):
             await group.run()
-    assert repr(group) == "<RunGroup of 1 actors, not running>"
+    assert repr(group) == "<RunGroup of 1 actor, not running>"
 
 
 async def test_promise_16_what_is_added_during_a_run_counts_from_the_next(

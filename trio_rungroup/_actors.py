@@ -146,7 +146,7 @@ def process_actor(
     """Make an actor that runs a process, and whatever the process starts. POSIX only.
 
     The process leads a process group of its own. The interrupt sends SIGTERM to the whole
-    group; after it, death by SIGTERM or SIGKILL is a clean return. When the process exits,
+    group (and SIGCONT, should it be stopped); after it, death by SIGTERM or SIGKILL is a clean return. When the process exits,
     what is left of its group is killed before the actor returns. Its standard input is the
     null device.
 
@@ -188,7 +188,7 @@ def process_actor(
         )
         try:
             if interrupted:  # while it was being started
-                _signal_group(started.pid, signal.SIGTERM)
+                _ask_group(started.pid)
             await started.wait()
         finally:
             process = None
@@ -202,7 +202,7 @@ def process_actor(
         nonlocal interrupted
         interrupted = True
         if process is not None:
-            _signal_group(process.pid, signal.SIGTERM)
+            _ask_group(process.pid)
 
     process_actor.__qualname__ = "process_actor"
     return process_actor, interrupt
@@ -244,6 +244,11 @@ def _signal_group(group: int, number: int) -> bool:
     return True
 
 
+def _ask_group(group: int) -> None:
+    _signal_group(group, signal.SIGTERM)
+    _signal_group(group, signal.SIGCONT)  # one that is stopped would not hear of it
+
+
 async def _end_group(process: trio.Process) -> None:
     """Kill what is left of the process's group, reap the process, see the others gone."""
     # The number of a group cannot be given away while it has a member. If it has none, the
@@ -251,8 +256,8 @@ async def _end_group(process: trio.Process) -> None:
     left = _signal_group(process.pid, signal.SIGKILL)
     with trio.CancelScope(shield=True):
         await process.wait()
-        # The rest are not our children and cannot be awaited, only looked for. They stay on
-        # as zombies where their new parent does not reap them: so not for long.
-        with trio.move_on_after(1 if left else 0):
+        # The rest are not our children and cannot be awaited, only looked for; and not for
+        # long, for they stay on as zombies until their new parent reaps them, if it does.
+        with trio.move_on_after(0.1 if left else 0):
             while _signal_group(process.pid, 0):
                 await trio.sleep(0.001)

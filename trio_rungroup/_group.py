@@ -107,7 +107,8 @@ class RunGroup:
 
     def __repr__(self) -> str:
         state = "running" if self._current is not None else "not running"
-        return f"<RunGroup of {len(self._actors)} actors, {state}>"
+        actors = "1 actor" if len(self._actors) == 1 else f"{len(self._actors)} actors"
+        return f"<RunGroup of {actors}, {state}>"
 
     @enable_ki_protection
     def add(
@@ -235,7 +236,8 @@ class RunGroup:
                 BaseException.__setattr__(error, "__context__", context)
         finally:
             self._current = None
-            # The error's traceback holds this frame: it must not hold the error in turn.
+            # The traceback of the error leads here. There must be no way back to it: such a
+            # cycle would keep everything alive until the garbage collector comes along.
             del self, run, error, context
 
     @enable_ki_protection
@@ -250,7 +252,8 @@ class RunGroup:
             error: What the interrupts are given.
         """
         if self._current is not None:
-            self._current.stop(error, reason="interrupt() was called")
+            with_error = "" if error is None else f" with {describe(error)}"
+            self._current.stop(error, reason=f"interrupt() was called{with_error}")
 
     def _unique_name(self, execute: Callable[..., object], name: str | None) -> str:
         if name is not None:
@@ -297,7 +300,7 @@ class _Run:
     )  # a heap: until when, which actor
     graces_over: bool = attrs.field(default=False, init=False)
     alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    interrupting: tuple[str, trio.CancelScope] | None = attrs.field(default=None, init=False)
+    interrupting: trio.CancelScope | None = attrs.field(default=None, init=False)
     done: trio.Event | None = attrs.field(default=None, init=False)
 
     # The result: a bare exception (Ctrl-C and its like) goes before the error, that before
@@ -337,11 +340,7 @@ class _Run:
         try:
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
                 # Run each actor.
-                scopes: Iterable[_Scope] = self.scopes or itertools.repeat(_NO_SCOPE)
-                for actor, record, scope in zip(
-                    self.actors, self.record.actors, scopes, strict=False
-                ):
-                    nursery.start_soon(self.execute, actor, record, scope, name=actor.name)
+                self.start_all(nursery)
                 # Wait for the first to exit, or for a request to stop.
                 await self.wait_for_stop(task_status)
                 # Interrupt them all.
@@ -369,8 +368,13 @@ class _Run:
             self.conclude(error)
             return self.value, error
         finally:
-            # The traceback of Ctrl-C holds this frame: it must not hold the exception in turn.
+            # The traceback of Ctrl-C leads here: there must be no way back to it.
             del self, error, nursery
+
+    def start_all(self, nursery: trio.Nursery) -> None:
+        scopes: Iterable[_Scope] = self.scopes or itertools.repeat(_NO_SCOPE)
+        for actor, record, scope in zip(self.actors, self.record.actors, scopes, strict=False):
+            nursery.start_soon(self.execute, actor, record, scope, name=actor.name)
 
     async def wait_for_stop(self, task_status: trio.TaskStatus[dict[str, object]]) -> None:
         try:
@@ -382,13 +386,13 @@ class _Run:
             await self.stopping.wait()
         except BaseException as exc:  # noqa: BLE001 - kept by hit()
             self.hit(exc)
+            # From outside, and first: an order to stop. Had something else begun the stop in
+            # this tick already, we would have been woken without; then it is a second order.
+            self.began_outside = self.cancelled_outside
         finally:
             del self  # as in drive()
 
     def begin_stop(self, nursery: trio.Nursery) -> None:
-        # A cancellation that is there already is part of why we stop; one that comes later is
-        # a second request.
-        self.began_outside = self.cancelled_outside = _is_cancelled()
         if not self.scopes:
             now = self.record.now()
             for record in self.record.actors:
@@ -466,7 +470,7 @@ class _Run:
                     error = await _begun(coroutine, error)
         finally:
             self.exited(actor, record, value, error)
-            # The error's traceback holds this frame: it must not hold the error in turn.
+            # The traceback of the error leads here: there must be no way back to it.
             del self, record, coroutine, value, error
 
     def one_ready(self) -> None:
@@ -489,7 +493,6 @@ class _Run:
             record.how = "returned"
         else:
             record.how = "cancelled" if record.error is None else "raised"
-        self.active -= 1
         # An actor that exits because run() is being cancelled from outside begins nothing:
         # the cancellation does, which is about to reach the calling task.
         first = not self.stopping.is_set() and not _is_cancelled()
@@ -497,13 +500,17 @@ class _Run:
             settles = first or self.is_cancelled_from_outside(actor, record)
             self.keep(f"actor {shorten(actor.name)!r}", record.error, settles=settles)
         if first and record.how == "returned" and not actor.ends_group:
-            if self.active == 0:
+            if self.active == 1:
                 self.stop(None, reason="all actors have returned")
         elif first:
             self.value = value
             if record.how == "cancelled":
                 self.error = raised  # by nobody around us: a Cancelled that someone had kept
             self.stop(record.error or raised, first=record)
+        self.leave()
+
+    def leave(self) -> None:
+        self.active -= 1
         if self.active == 0 and self.done is not None:
             self.done.set()
 
@@ -544,31 +551,30 @@ class _Run:
     @enable_ki_protection
     async def interrupt_all(self) -> None:
         """Call every interrupt, in the order of `add`, one at a time."""
-        try:
-            for index, (actor, record) in enumerate(
-                zip(self.actors, self.record.actors, strict=True)
-            ):
-                while record.began is None:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                record.interrupted = self.record.now()
-                if actor.interrupt is None:
-                    self.scopes[index].cancel(reason=self.reason())
-                else:
-                    await self.interrupt(index, actor, actor.interrupt)
-        finally:
-            self.active -= 1
-            if self.active == 0 and self.done is not None:
-                self.done.set()
+        for index, record in enumerate(self.record.actors):
+            while record.began is None:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            record.interrupted = self.record.now()
+            interrupt = self.actors[index].interrupt
+            if interrupt is None:
+                self.scopes[index].cancel(reason=self.reason())
+            else:
+                await self.interrupt(index, interrupt)
+        self.leave()
+        # The traceback of an interrupt's error leads here: there must be no way back.
+        del self, record, interrupt
 
     @enable_ki_protection
-    async def interrupt(self, index: int, actor: _Actor, interrupt: _Interrupt) -> None:
+    async def interrupt(self, index: int, interrupt: _Interrupt) -> None:
+        """Call one interrupt, within its actor's deadline."""
+        actor = self.actors[index]
         error: BaseException | None = None
         coroutine: Coroutine[Any, Any, object] | None = None
         deadline = min(trio.current_time() + actor.grace, self.group_deadline)
         if deadline < self.group_deadline:
             self.push_deadline(deadline, index)
         with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as limit:
-            self.interrupting = actor.name, limit
+            self.interrupting = limit
             if self.graces_over:
                 limit.cancel(reason="every grace is over")
             try:
@@ -585,8 +591,7 @@ class _Run:
             self.record.actors[index].interrupt_error = error
             self.scopes[index].cancel(reason="its interrupt raised an exception")
             self.keep(f"the interrupt of actor {shorten(actor.name)!r}", error, settles=False)
-        # The error's traceback holds this frame: it must not hold the error in turn.
-        del self, coroutine, error
+        del self, error  # as in interrupt_all()
 
     def push_deadline(self, deadline: float, index: int) -> None:
         if deadline < math.inf:
@@ -612,7 +617,7 @@ class _Run:
         for scope in self.scopes:
             scope.cancel(reason=reason)
         if self.interrupting is not None:
-            self.interrupting[1].cancel(reason=reason)
+            self.interrupting.cancel(reason=reason)
 
     def warn_of_waiting(self, nursery: trio.Nursery) -> None:
         names = [
@@ -621,7 +626,7 @@ class _Run:
             if record.exited is None
             and (actor.interrupt is None or min(actor.grace, self.grace) == math.inf)
         ]
-        if self.interrupting is not None and self.interrupting[1].deadline == math.inf:
+        if self.interrupting is not None and self.interrupting.deadline == math.inf:
             names.append(_INTERRUPTS_TASK)
         if names:
             _report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(nursery, names))
