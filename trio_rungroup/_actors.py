@@ -146,9 +146,9 @@ def process_actor(
     """Make an actor that runs a process, and whatever the process starts. POSIX only.
 
     The process leads a process group of its own. The interrupt sends SIGTERM to the whole
-    group (and SIGCONT, should it be stopped); after it, death by SIGTERM or SIGKILL is a clean return. When the process exits,
-    what is left of its group is killed before the actor returns. Its standard input is the
-    null device.
+    group (and SIGCONT, in case it is stopped); after it, death by SIGTERM or SIGKILL is a
+    clean return. When the process exits, what is left of its group is killed before the
+    actor returns. Its standard input is the null device.
 
     Cancellation:
         When the grace has expired, or from outside: SIGKILL to the group; the actor exits

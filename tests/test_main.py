@@ -1,0 +1,631 @@
+"""The command, run as its users run it: real processes, real signals, a real terminal."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import random
+import select
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trio_rungroup import Record
+from trio_rungroup.__main__ import main
+
+COMMAND = (sys.executable, "-m", "trio_rungroup")
+PATIENCE = 60  # seconds until a test fails, however busy the machine is
+FOREVER = "sleep 1000"
+# Each of these says "ready" as soon as it does with signals what it is for.
+WAITS = "sh -c 'echo ready; exec sleep 1000'"
+STUBBORN = "sh -c 'trap \"\" TERM; echo ready; exec sleep 1000'"
+SAYS_BYE = "sh -c 'trap \"echo bye; exit 0\" TERM; echo ready; while :; do sleep 0.05; done'"
+
+
+def when(file: str, then: str) -> str:
+    """Make a command that waits for a file."""
+    return f"sh -c 'until test -e {file}; do sleep 0.05; done; {then}'"
+
+
+# ---- what the tests are made with ----
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Mark every process that descends from the test; at its end there must be none."""
+    monkeypatch.setenv("TRIO_RUNGROUP_TEST", str(uuid.uuid4()))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    # Where pytest runs in the background of a script, these are ignored.
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGQUIT)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    left = processes()
+    kill_all()
+    assert left == {}
+
+
+def processes() -> dict[int, bytes]:
+    """Find the test's processes, except for zombies, and the words of their command lines."""
+    mark = os.environ["TRIO_RUNGROUP_TEST"].encode()
+    found: dict[int, bytes] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+            if mark in (entry / "environ").read_bytes():
+                found[int(entry.name)] = (entry / "cmdline").read_bytes()
+    return found
+
+
+def kill_all() -> None:
+    while left := processes():
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    with started(*arguments, **options) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+@contextlib.contextmanager
+def started(
+    *arguments: str, command: tuple[str, ...] = COMMAND, **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    with subprocess.Popen([*command, *arguments], **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # does nothing to one that has been waited for
+
+
+def end(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
+    out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, err
+
+
+def through_shell(preparation: str) -> tuple[str, ...]:
+    return ("sh", "-c", f'{preparation}; exec "$@"', "sh", *COMMAND)
+
+
+@contextlib.contextmanager
+def terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run the command in a terminal of its own; hand out the other side of that, too."""
+    take_terminal = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    command = (sys.executable, "-S", "-c", take_terminal, *COMMAND[1:])
+    ours, theirs = pty.openpty()
+    try:
+        streams = dict.fromkeys(["stdin", "stdout", "stderr"], theirs)
+        with started(*arguments, command=command, start_new_session=True, **streams) as process:
+            os.close(theirs)
+            yield process, ours
+    finally:
+        with contextlib.suppress(OSError):  # the test has closed it
+            os.close(ours)
+
+
+def read(source: Any) -> bytes:
+    assert select.select([source], [], [], PATIENCE)[0], "nothing comes"
+    return os.read(source if isinstance(source, int) else source.fileno(), 65536)
+
+
+def read_until(source: Any, *wanted: bytes) -> bytes:
+    got = b""
+    while not all(each in got for each in wanted):
+        got += read(source)
+    return got
+
+
+def read_lines(source: Any, number: int) -> list[bytes]:
+    got = b""
+    while got.count(b"\n") < number:
+        got += read(source)
+    return got.splitlines()[:number]
+
+
+def read_all(source: Any) -> bytes:
+    got = b""
+    with contextlib.suppress(OSError):  # so a terminal ends
+        while chunk := read(source):
+            got += chunk
+    return got
+
+
+# ---- output ----
+
+
+def test_each_line_is_passed_on_with_the_name_of_its_command_before_it() -> None:
+    done = run("--quiet", "sh -c 'echo one; echo two; echo three >&2'", FOREVER)
+    assert done.stdout == b"sh    | one\nsh    | two\n"
+    assert done.stderr == b"sh    | three\n"
+
+
+def test_lines_are_passed_on_while_the_command_runs() -> None:
+    with started(WAITS) as process:
+        assert read_lines(process.stdout, 1) == [b"sh | ready"]
+        process.terminate()
+        end(process)
+
+
+def test_commands_of_the_same_name_are_numbered() -> None:
+    Path("sh").symlink_to("/bin/sh")
+    waits = "-c 'echo {}; exec sleep 1000'"
+    with started(
+        *[f"{path} {waits.format(path)}" for path in ("sh", "/bin/sh", "./sh")]
+    ) as process:
+        lines = read_lines(process.stdout, 3)
+        process.terminate()
+        end(process)
+    assert sorted(lines) == [b"sh    | sh", b"sh #2 | /bin/sh", b"sh #3 | ./sh"]
+
+
+def test_a_last_line_without_an_end_is_passed_on_with_one() -> None:
+    assert run("printf 'one\\ntwo'").stdout == b"printf | one\nprintf | two\n"
+
+
+def test_a_command_that_says_nothing_adds_nothing() -> None:
+    done = run("--quiet", "true")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_megabytes_of_any_bytes_arrive_unchanged(stream: str) -> None:
+    blob = random.Random(1).randbytes(5_000_000) + b"\n\n\r\n\0\n"
+    Path("blob").write_bytes(blob)
+    done = run("--quiet", "sh -c 'cat blob'" if stream == "stdout" else "sh -c 'cat blob >&2'")
+    lines = getattr(done, stream).split(b"\n")
+    assert {line[:5] for line in lines[:-1]} == {b"sh | "}
+    assert b"\n".join([line[5:] for line in lines]) == blob
+
+
+def test_a_line_longer_than_64_kib_is_passed_on_in_pieces() -> None:
+    Path("blob").write_bytes(b"a" * 65536 + b"\n" + b"b" * 200_000 + b"\nc\n" + b"d" * 65537)
+    lines = run("--quiet", "cat blob").stdout.splitlines()
+    assert [(line[:7], len(line) - 6) for line in lines] == [
+        (b"cat | a", 65536),
+        (b"cat | b", 65536),
+        (b"cat | b", 65536),
+        (b"cat | b", 65536),
+        (b"cat | b", 200_000 - 3 * 65536),
+        (b"cat | c", 1),
+        (b"cat | d", 65536),
+        (b"cat | d", 1),
+    ]
+
+
+def test_no_line_is_torn_by_another_even_where_both_streams_are_one() -> None:
+    for letter in "abcd":
+        Path(letter).write_bytes((letter.encode() * 9_999 + b"\n") * 200)
+    commands = [f"sh -c 'cat {letter}; exec sleep 1000'" for letter in "ab"]
+    commands += [f"sh -c 'cat {letter} >&2; exec sleep 1000'" for letter in "cd"]
+    with started("--quiet", *commands, stderr=subprocess.STDOUT) as process:
+        lines = [line.partition(b" | ")[2] for line in read_lines(process.stdout, 800)]
+        process.terminate()
+        end(process)
+    assert sorted(lines) == sorted([letter * 9_999 for letter in (b"a", b"b", b"c", b"d")] * 200)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_slow_reader_loses_nothing(blocking: bool) -> None:
+    # The pipe to us holds all of it, so `cat` exits; but the one from us does not.
+    Path("blob").write_bytes(b"0\n" * 30_000)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, blocking)  # whoever shares an output can make it so
+    with started("--quiet", "cat blob", stdout=write_end) as process:
+        os.close(write_end)
+        time.sleep(1.5)  # more than is given for the last words of what has been killed
+        out = read_all(read_end)
+        os.close(read_end)
+        assert end(process)[0] == 0
+    assert out == b"cat | 0\n" * 30_000
+
+
+def test_a_name_that_is_no_text_is_shown_as_it_is() -> None:
+    name = os.fsdecode(b"caf\xe9")
+    Path(name).symlink_to("/bin/sh")
+    done = run(f"./{name} -c 'echo hello'")
+    assert done.stdout == b"caf\xe9 | hello\n"
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_commands_run_where_the_standard_streams_are_closed(closed: str) -> None:
+    command = through_shell(f"exec {closed}")
+    done = run("--quiet", "sh -c 'echo out; echo err >&2'", command=command)
+    assert done.stdout == b""
+    assert done.stderr == (b"sh | err\n" if closed == ">&-" else b"")
+    assert done.returncode == 0
+
+
+# ---- who is stopped, and how ----
+
+
+def test_the_first_to_exit_ends_the_rest_which_may_stop_in_order() -> None:
+    done = run(SAYS_BYE.replace("echo ready", "touch here"), when("here", "exit 3"))
+    assert done.stdout == b"sh    | bye\n"
+    assert done.returncode == 3
+
+
+def test_a_command_that_ignores_sigterm_is_killed_when_its_grace_has_ended() -> None:
+    stubborn = STUBBORN.replace("echo ready", "touch here")
+    done = run("--grace", "0.2", "--quiet", stubborn, when("here", "exit 3"))
+    assert done.stderr == b"trio-rungroup: cancelled because the grace has ended: 'sh'\n"
+    assert done.returncode == 3
+
+
+def test_what_a_killed_command_wrote_last_is_passed_on() -> None:
+    stubborn = "sh -c 'trap \"printf last\" TERM; touch here; while :; do sleep 0.05; done'"
+    done = run("--grace", "0.5", stubborn, when("here", "exit 3"))
+    assert done.stdout == b"sh    | last\n"
+
+
+def test_a_command_that_fails_when_it_is_stopped_is_told_in_one_line() -> None:
+    fails = "sh -c 'trap \"exit 5\" TERM; touch here; while :; do sleep 0.05; done' 2>/dev/null"
+    done = run("--quiet", fails, when("here", "exit 3"))
+    line = next(each for each in done.stderr.splitlines() if each.startswith(b"trio-rungroup: "))
+    assert line.startswith(b"trio-rungroup: actor 'sh' raised an exception after the first exit (")
+    assert line.endswith(b"returned non-zero exit status 5.)")
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == 3
+
+
+def test_what_a_command_has_started_is_ended_with_it() -> None:
+    # The fixture looks for what is left.
+    done = run("sh -c 'sleep 1000 & sleep 1000 & touch here; wait'", when("here", "true"))
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("program", ["sleep 1000", "yes"])
+def test_a_grandchild_that_has_escaped_and_holds_the_pipes_does_not_hold_us(program: str) -> None:
+    escape = f"subprocess.Popen('{program}'.split(), start_new_session=True)"
+    done = run("--quiet", f'{sys.executable} -S -c "import subprocess; {escape}"')
+    assert done.returncode == 0
+    kill_all()  # `yes` may have died of its broken pipe by now
+
+
+def test_a_server_serves_until_another_command_exits() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    Path("page").write_text("hello")
+    server = f"{sys.executable} -u -m http.server --bind 127.0.0.1 {port}"
+    with started(server, when("asked", "true")) as process:
+        read_until(process.stdout, b"Serving HTTP")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/page", timeout=PATIENCE) as page:
+            assert page.read() == b"hello"
+        Path("asked").touch()
+        status, _, err = end(process)
+    assert b'"GET /page HTTP/1.1" 200' in err
+    assert status == 0
+
+
+def test_a_hundred_commands_start_and_stop() -> None:
+    with started(*[WAITS] * 100) as process:
+        lines = read_lines(process.stdout, 100)
+        process.terminate()
+        status, _, err = end(process)
+    assert len({*lines}) == 100
+    assert err.count(b"  returned") == 100
+    assert status == 128 + signal.SIGTERM
+
+
+# ---- signals ----
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_stops_all_in_order(number: signal.Signals) -> None:
+    with started(SAYS_BYE, SAYS_BYE) as process:
+        read_lines(process.stdout, 2)
+        process.send_signal(number)
+        status, out, err = end(process)
+    assert sorted(out.splitlines()) == [b"sh    | bye", b"sh #2 | bye"]
+    assert f"trio-rungroup: received signal {number.name}: stopping".encode() in err
+    assert status == 128 + number
+
+
+def test_a_second_signal_kills_all_at_once() -> None:
+    with started("--grace", "1000", STUBBORN, STUBBORN) as process:
+        read_lines(process.stdout, 2)
+        process.send_signal(signal.SIGINT)
+        read_until(process.stderr, b"received signal SIGINT")
+        process.send_signal(signal.SIGTERM)
+        status, _, err = end(process)
+    assert err.count(b"  cancelled") == 2
+    assert status == 128 + signal.SIGINT
+
+
+@pytest.mark.parametrize("more", [(), (signal.SIGHUP, signal.SIGQUIT)])
+def test_two_signals_at_the_same_moment_are_two(more: tuple[signal.Signals, ...]) -> None:
+    with started("--grace", "1000", STUBBORN) as process:
+        read_lines(process.stdout, 1)
+        for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, *more, signal.SIGCONT):
+            process.send_signal(number)
+        assert end(process)[0] > 128
+
+
+def test_a_terminal_that_hangs_up_twice_asks_once() -> None:
+    bye = "echo term; until test -e go; do sleep 0.05; done; echo bye; exit 0"
+    with started("--grace", "1000", SAYS_BYE.replace("echo bye; exit 0", bye)) as process:
+        read_lines(process.stdout, 1)
+        process.send_signal(signal.SIGHUP)
+        read_until(process.stdout, b"term\n")
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.2)  # it does nothing, and that cannot be waited for
+        Path("go").touch()
+        status, out, _ = end(process)
+    assert out == b"sh | bye\n"
+    assert status == 128 + signal.SIGHUP
+
+
+def test_a_signal_that_comes_while_commands_are_being_started_is_not_lost() -> None:
+    with started(*[WAITS] * 50) as process:
+        read_lines(process.stdout, 1)
+        process.terminate()
+        assert end(process)[0] == 128 + signal.SIGTERM
+
+
+def test_the_first_exit_settles_the_status_whatever_signals_come_later() -> None:
+    stubborn = "sh -c 'trap \"echo term\" TERM; touch here; while :; do sleep 0.05; done'"
+    with started("--grace", "1000", stubborn, when("here", "exit 3")) as process:
+        read_until(process.stdout, b"term\n")
+        process.send_signal(signal.SIGINT)
+        read_until(process.stderr, b"received signal SIGINT")
+        process.send_signal(signal.SIGINT)
+        assert end(process)[0] == 3
+
+
+def test_commands_ignore_no_signal() -> None:
+    assert ignored_signals(*COMMAND) == set()
+
+
+def test_an_ignored_sigint_stays_ignored_as_in_the_background_of_a_script() -> None:
+    background = through_shell("trap '' INT")
+    assert ignored_signals(*background) == {signal.SIGINT}
+    with started(SAYS_BYE, command=background) as process:
+        read_lines(process.stdout, 1)
+        process.send_signal(signal.SIGINT)
+        process.terminate()
+        assert end(process)[0] == 128 + signal.SIGTERM
+
+
+def ignored_signals(*command: str) -> set[int]:
+    done = run("--quiet", "grep SigIgn /proc/self/status", command=command)
+    mask = int(done.stdout.split()[-1], 16)
+    return {number for number in range(1, 32) if mask >> (number - 1) & 1}
+
+
+# ---- in a terminal ----
+
+
+def test_ctrl_c_in_a_terminal_stops_all_in_order_and_reaches_nobody_else() -> None:
+    asks = SAYS_BYE.replace("trap", 'trap "echo int" INT; trap', 1)
+    with terminal(asks, asks) as (process, keyboard):
+        read_until(keyboard, b"sh   \x1b[0m | ready", b"sh #2\x1b[0m | ready")
+        os.write(keyboard, b"\x03")
+        screen = read_all(keyboard)
+        assert process.wait(PATIENCE) == 128 + signal.SIGINT
+    assert screen.count(b" | bye\r\n") == 2
+    assert b" | int\r\n" not in screen
+    assert b"all 2 are interrupted" in screen
+    assert b"Traceback" not in screen
+
+
+def test_ctrl_c_twice_in_a_terminal_kills_all_at_once() -> None:
+    with terminal("--grace", "1000", STUBBORN, STUBBORN) as (process, keyboard):
+        read_until(keyboard, b"sh   \x1b[0m | ready", b"sh #2\x1b[0m | ready")
+        os.write(keyboard, b"\x03")
+        read_until(keyboard, b"a second signal kills")
+        os.write(keyboard, b"\x03")
+        screen = read_all(keyboard)
+        assert process.wait(PATIENCE) == 128 + signal.SIGINT
+    assert screen.count(b"  cancelled") == 2
+    assert b"Traceback" not in screen
+
+
+def test_closing_the_terminal_leaves_nothing_behind() -> None:
+    with terminal("--grace", "0.2", WAITS, STUBBORN) as (process, keyboard):
+        read_until(keyboard, b"sh   \x1b[0m | ready", b"sh #2\x1b[0m | ready")
+        os.close(keyboard)
+        assert process.wait(PATIENCE) == 128 + signal.SIGHUP
+
+
+def test_names_are_coloured_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "")
+    with terminal("--quiet", "echo hello") as (_, keyboard):
+        assert read_all(keyboard) == b"\x1b[0;36mecho\x1b[0m | hello\r\n"
+
+
+def test_names_are_not_coloured_where_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    with terminal("--quiet", "echo hello") as (_, keyboard):
+        assert read_all(keyboard) == b"echo | hello\r\n"
+
+
+# ---- when the output fails ----
+
+
+@pytest.mark.parametrize("stderr", [subprocess.PIPE, subprocess.STDOUT])
+def test_a_closed_output_stops_all_in_order_without_a_traceback(stderr: int) -> None:
+    bye = "sh -c 'trap \"touch bye; exit 0\" TERM; touch here; while :; do sleep 0.05; done'"
+    with started(bye, when("here", "exec yes"), stderr=stderr) as process:
+        assert process.stdout is not None
+        read_until(process.stdout, b"y\n")
+        process.stdout.close()
+        err = read_all(process.stderr) if process.stderr is not None else b""
+        assert process.wait(PATIENCE) == 128 + signal.SIGPIPE
+    assert Path("bye").exists()
+    assert b"Exception" not in err
+    assert b"Error" not in err
+
+
+def test_a_full_disk_stops_all_in_order_and_is_told() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = run("--quiet", "yes", FOREVER, stdout=full)
+    assert done.stderr == (
+        b"trio-rungroup: cannot write to standard output: No space left on device\n"
+    )
+    assert done.returncode == 1
+
+
+def test_where_nothing_can_be_told_the_status_still_tells_it() -> None:
+    with Path("/dev/full").open("wb") as full:
+        assert run("sh -c 'echo oops >&2'", stderr=full).returncode == 1
+        assert run("--help", stdout=full, stderr=full).returncode == 1
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_an_output_that_nobody_reads_does_not_keep_a_signal_from_stopping_all(stream: str) -> None:
+    yes = "sh -c 'exec yes'" if stream == "stdout" else "sh -c 'exec yes >&2'"
+    with started("--grace", "0.2", yes, FOREVER) as process:
+        output = getattr(process, stream)
+        waiting = b""
+        while int.from_bytes(waiting, sys.byteorder) < 32768:  # more is not even begun
+            waiting = fcntl.ioctl(output, termios.FIONREAD, bytes(4))
+        process.terminate()
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM
+        *lines, last = read_all(output).split(b"\n")
+    assert {*lines} == {b"sh    | y"}
+    assert b"sh    | y".startswith(last)  # given up halfway
+
+
+def test_ctrl_c_after_the_run_is_no_reason_for_a_traceback() -> None:
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write_end, b" ")  # so there is no room for the timeline
+    os.set_blocking(write_end, True)
+    with started("echo done", stderr=write_end) as process:
+        os.close(write_end)
+        read_until(process.stdout, b"done\n")
+        patience_ends = time.monotonic() + PATIENCE
+        while process.poll() is None and time.monotonic() < patience_ends:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+        assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+    assert read_all(read_end).strip() == b""
+    os.close(read_end)
+
+
+# ---- exit status ----
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [("true", 0), ("sh -c 'exit 3'", 3), ("sh -c 'kill -KILL $$'", 128 + signal.SIGKILL)],
+)
+def test_the_exit_status_is_that_of_the_first_command_to_exit(command: str, status: int) -> None:
+    assert run(command, FOREVER).returncode == status
+
+
+@pytest.mark.parametrize("program", ["no-such-program", "./no-such-program", "/bin", ""])
+def test_nothing_is_started_when_a_program_is_not_found(program: str) -> None:
+    done = run("touch started", f"'{program}' argument")
+    assert done.returncode == 127
+    assert f"program not found: {program}\n".encode() in done.stderr
+    assert not Path("started").exists()
+
+
+@pytest.mark.parametrize("text", ["no program, only words", "#!/no/such/interpreter\n"])
+def test_a_program_that_cannot_be_started_stops_the_others(text: str) -> None:
+    Path("program").write_text(text)
+    Path("program").chmod(0o755)
+    done = run("--quiet", FOREVER, "./program")
+    assert done.returncode == 126
+    assert done.stderr.startswith(b"trio-rungroup: cannot start program: ")
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), b"at least one COMMAND"),
+        (("touch started", "sh -c 'oops"), b"No closing quotation"),
+        (("touch started", ""), b"is empty"),
+        (("touch started", "--grace", "-1"), b"must be 0 or more seconds, not '-1'"),
+        (("touch started", "--grace", "nan"), b"must be 0 or more seconds, not 'nan'"),
+        (("touch started", "--grace", "soon"), b"must be 0 or more seconds, not 'soon'"),
+        (("touch started", "--timeline", "no/where.svg"), b"cannot write the timeline"),
+        (("touch started", "--no-such-option"), b"--no-such-option"),
+    ],
+)
+def test_nothing_is_started_when_the_arguments_are_wrong(
+    arguments: tuple[str, ...], message: bytes
+) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"usage: trio-rungroup ")
+    assert message in done.stderr
+    assert not Path("started").exists()
+
+
+def test_nothing_is_started_when_there_are_not_enough_pipes() -> None:
+    done = run(*["touch started"] * 20, command=through_shell("ulimit -n 30"))
+    assert done.returncode == 1
+    assert done.stderr == b"trio-rungroup: [Errno 24] Too many open files\n"
+    assert not Path("started").exists()
+
+
+# ---- the timeline, and about itself ----
+
+
+def test_the_timeline_stands_at_the_end_of_standard_error() -> None:
+    done = run("sh -c 'echo oops >&2; exit 3'", FOREVER)
+    oops, empty, title, ends, _, first, second, _ = done.stderr.decode().splitlines()
+    assert (oops, empty, title) == ("sh    | oops", "", "sh exits first; the other is interrupted")
+    assert ends.startswith("run() ends at ")
+    assert first.startswith("* sh  ")
+    assert second.startswith("  sleep  ")
+
+
+@pytest.mark.skipif(not hasattr(Record, "to_svg"), reason="no picture yet")
+def test_the_picture_of_the_timeline_is_written_to_a_file() -> None:
+    done = run("--timeline", "picture.svg", "--quiet", "sh -c 'exit 3'", FOREVER)
+    assert (done.returncode, done.stderr) == (3, b"")
+    assert "<svg" in Path("picture.svg").read_text(encoding="utf-8")
+    done = run("--timeline", "/dev/full", "--quiet", "true")
+    assert done.stderr == b"trio-rungroup: [Errno 28] No space left on device\n"
+    assert done.returncode == 1
+
+
+def test_help_teaches_with_an_example() -> None:
+    done = run("--help")
+    assert b"example:\n  trio-rungroup 'python -u -m http.server 8000' 'sleep 60'\n" in done.stdout
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_help_that_nobody_reads_is_no_reason_for_a_traceback() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = run("--help", stdout=write_end)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_it_tells_its_version() -> None:
+    done = run("--version")
+    assert done.stdout == f"trio-rungroup {version('trio-rungroup')}\n".encode()
+    assert done.returncode == 0
+
+
+def test_it_is_installed_as_a_command() -> None:
+    (command,) = entry_points(group="console_scripts", name="trio-rungroup")
+    assert command.load() is main

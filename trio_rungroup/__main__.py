@@ -1,0 +1,374 @@
+"""The command: a run group of processes, built from nothing but the public interface.
+
+How the output travels. Each command writes into two pipes of ours. A task per pipe takes
+what has come, up to 64 KiB, puts the command's name before each line and writes it all at
+once, in a thread: whoever reads our output may be slow, and then the commands are held back
+by their pipes, while signals are attended to as ever. A command has exited, for its group,
+when its process has and its output has been passed on.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "win32":  # pragma: no cover - POSIX only
+    sys.exit("trio-rungroup needs the process groups of POSIX and does not run on Windows")
+
+import argparse
+import contextlib
+import fcntl
+import itertools
+import logging
+import math
+import os
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+import termios
+from collections.abc import Callable, Container, Sequence
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from trio_rungroup import Record, RunGroup, SignalReceived, process_actor
+
+# SIGHUP (the terminal was closed) and SIGQUIT (its Ctrl-\) would leave the commands behind.
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_CHUNK: Final = 65536  # bytes read at once, and the longest line that is kept whole
+_LAST_WORDS: Final = 1.0  # seconds to pass on what a killed command has written
+_COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
+
+_HELP: Final = """\
+Run commands together; when the first one exits, stop the others.
+
+Each COMMAND is one argument, split into words as a shell does; no shell runs it. Every
+line of output is passed on with the command's name before it. When the first command
+exits, the others get SIGTERM, and those that are still there when the grace has ended get
+SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one kills them at once."""
+
+_EPILOG: Final = """\
+example:
+  trio-rungroup 'python -u -m http.server 8000' 'sleep 60'
+
+  serves files for a minute: the server is stopped when sleep exits, or sleep when the
+  server fails. (-u, since Python holds back what it writes into a pipe; for other
+  programs 'stdbuf -oL' may help. Where a shell is needed: 'sh -c "..."'.)
+
+exit status:
+  that of the first command to exit; 128 + n if signal n ended it, or all of them; 141 if
+  nobody reads the output; 127 if a program is not found, 126 if it cannot be started; 2
+  for wrong arguments; 1 if the output cannot be written."""
+
+
+def main() -> int:
+    """Run the command line; hand back the exit status."""
+    # Before and after the run, Ctrl-C ends us as it ends any program: without a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A closed standard stream would be what is opened next, and our output end up in that.
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    try:
+        return _main()
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
+    except OSError as error:  # no pipes left before the start, no room for the picture after it
+        with contextlib.suppress(OSError):
+            _write(2, _line(f"trio-rungroup: {error}"))
+        return 1
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(
+        "trio-rungroup",
+        usage="trio-rungroup [OPTION]... COMMAND...",
+        description=_HELP,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("commands", metavar="COMMAND", nargs="*", type=_words, help="a program and its arguments")
+    add("--grace", type=_seconds, default=10.0, help="seconds from SIGTERM to SIGKILL (10)")
+    add("--timeline", metavar="FILE.svg", type=Path, help="draw the timeline into this file, too")
+    add("--quiet", action="store_true", help="show no timeline at the end")
+    add("--version", action="store_true", help="show the version")
+    add("-h", "--help", action="store_true", help="show this help")
+    options = parser.parse_intermixed_args()
+    # Not print(): what that holds back would fail, unseen by us, when the interpreter exits.
+    if options.help:
+        _write(1, _line(parser.format_help().rstrip()))
+        return 0
+    if options.version:
+        from importlib.metadata import version  # noqa: PLC0415 - slow: 0.1 s
+
+        _write(1, _line(f"trio-rungroup {version('trio-rungroup')}"))
+        return 0
+    if not options.commands:
+        parser.error("give at least one COMMAND to run")
+    for words in options.commands:
+        if shutil.which(words[0]) is None:
+            parser.exit(127, f"trio-rungroup: program not found: {words[0]}\n")
+    with contextlib.ExitStack() as files:
+        picture = None
+        if options.timeline is not None:
+            try:
+                picture = files.enter_context(
+                    options.timeline.open("w", encoding="utf-8", errors="backslashreplace")
+                )
+            except OSError as error:
+                parser.error(f"cannot write the timeline: {error}")
+        status, record = trio.run(_run, options)
+        if picture is not None:
+            picture.write(record.to_svg())
+    return status
+
+
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"cannot split {command!r}: {error}") from None
+    if not words:
+        raise argparse.ArgumentTypeError("is empty")
+    return words
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more seconds, not {text!r}")
+    return seconds
+
+
+async def _run(options: argparse.Namespace) -> tuple[int, Record]:
+    """Run the commands until the last one is reaped; hand back the exit status too."""
+    group = RunGroup()
+    out, err = outputs = _outputs(group.interrupt)
+    commands: dict[str, list[str]] = {}
+    for words in options.commands:
+        commands[_unique(Path(words[0]).name, commands)] = words
+    width = max(map(len, commands))
+    pipes: list[tuple[_Pipe, _Pipe]] = []
+    for (name, words), colour in zip(commands.items(), itertools.cycle(_COLOURS), strict=False):
+        pair = _Pipe(out, name, width, colour), _Pipe(err, name, width, colour)
+        _add(group, name, words, pair, options.grace)
+        pipes.append(pair)
+    async with trio.open_nursery() as nursery:
+        for pipe in itertools.chain.from_iterable(pipes):
+            nursery.start_soon(pipe.pass_on)
+
+        def say(text: str) -> None:
+            nursery.start_soon(err.write, _line(f"trio-rungroup: {text}"))
+
+        log = logging.getLogger("trio_rungroup")
+        log.addHandler(_Log(say))
+        log.propagate = False
+        stopped_by = await _run_group(group, say)
+        # What is still on its way now was written by a command that has been killed.
+        nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORDS
+    record = group.record
+    assert record is not None
+    status, messages = _outcome(record, stopped_by, outputs)
+    for message in messages:
+        await err.write(_line(f"trio-rungroup: {message}"))
+    if not options.quiet:
+        await err.write(_line(f"\n{record}"))
+    return status, record
+
+
+def _unique(name: str, taken: Container[str]) -> str:
+    numbered = (f"{name} #{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
+
+
+def _add(
+    group: RunGroup, name: str, words: Sequence[str], pipes: Sequence[_Pipe], grace: float
+) -> None:
+    """Add an actor that runs a command and waits for its output to be passed on."""
+    stdout, stderr = (pipe.write_end for pipe in pipes)
+    execute, interrupt = process_actor(words, stdout=stdout, stderr=stderr)
+
+    async def command() -> None:
+        try:
+            await execute()
+        finally:
+            for pipe in pipes:
+                pipe.end()
+            for pipe in pipes:
+                await pipe.done.wait()
+
+    group.add(command, interrupt, name=name, grace=grace)
+
+
+async def _run_group(group: RunGroup, say: Callable[[str], None]) -> int:
+    """Run the group; stop it at the first signal, kill it at the second; tell the first."""
+    # In the background of a script SIGINT is ignored, and under nohup SIGHUP: let it be so,
+    # for the commands as well, which inherit it.
+    wanted = [each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+    stopped_by = 0
+    at_once, watching = trio.CancelScope(), trio.CancelScope()
+
+    async def run(*, task_status: trio.TaskStatus[dict[str, object]]) -> None:
+        # The record keeps what is suppressed here.
+        with at_once, contextlib.suppress(subprocess.CalledProcessError, OSError):
+            await group.run(task_status=task_status)
+        watching.cancel(reason="the last command has exited")
+
+    with trio.open_signal_receiver(*wanted) as arrivals:
+        async with trio.open_nursery() as nursery:
+            with watching:
+                await nursery.start(run)  # a signal that comes meanwhile is kept in arrivals
+                async for number in arrivals:
+                    if not stopped_by:
+                        stopped_by = number
+                        received = SignalReceived(number)
+                        group.interrupt(received)
+                        say(f"{received}: stopping; a second signal kills")
+                    elif number != signal.SIGHUP:  # sent twice: by the terminal and the shell
+                        at_once.cancel(reason="a second signal")
+    return stopped_by
+
+
+def _outcome(record: Record, stopped_by: int, outputs: Sequence[_Output]) -> tuple[int, list[str]]:
+    """Tell the exit status, and what there is to say about it."""
+    messages: list[str] = []
+    first = record.first
+    if first is None:
+        status = 128 + stopped_by if stopped_by else 0
+    elif isinstance(first.error, subprocess.CalledProcessError):
+        code = first.error.returncode
+        status = code if code > 0 else 128 - code
+    elif first.error is not None:
+        status = 126
+        messages.append(f"cannot start {first.name}: {first.error}")
+    else:
+        status = 0
+    for output in outputs:
+        if isinstance(output.failure, BrokenPipeError):
+            status = status or 128 + signal.SIGPIPE
+        elif output.failure is not None:
+            status = status or 1
+            messages.append(f"cannot write to {output.name}: {output.failure.strerror}")
+    return status, messages
+
+
+class _Output:
+    """Our standard output or error: whole lines, one writer at a time."""
+
+    def __init__(self, fd: int, name: str, on_failure: Callable[[OSError], None]) -> None:
+        self.fd = fd
+        self.name = name
+        self.on_failure = on_failure
+        self.coloured = os.isatty(fd) and not os.environ.get("NO_COLOR")
+        self.turn = trio.Lock()
+        self.usable = True
+        self.failure: OSError | None = None
+
+    async def write(self, lines: bytes) -> None:
+        """Write; or do nothing, if a write has failed."""
+        async with self.turn:
+            if not self.usable:
+                return
+            self.usable = False  # for good, if this fails or is given up halfway
+            try:
+                await trio.to_thread.run_sync(_write, self.fd, lines, abandon_on_cancel=True)
+                self.usable = True
+            except OSError as error:
+                self.failure = error
+                self.on_failure(error)
+
+
+def _outputs(on_failure: Callable[[OSError], None]) -> tuple[_Output, _Output]:
+    out, err = _Output(1, "standard output", on_failure), _Output(2, "standard error", on_failure)
+    if os.path.sameopenfile(1, 2):  # a terminal, or 2>&1
+        err.turn = out.turn
+    return out, err
+
+
+class _Pipe:
+    """What a command writes to its standard output or error, on its way to ours."""
+
+    def __init__(self, output: _Output, name: str, width: int, colour: int) -> None:
+        on, off = (f"\x1b[0;{colour}m", "\x1b[0m") if output.coloured else ("", "")
+        self.prefix = os.fsencode(f"{on}{name:<{width}}{off} | ")
+        self.output = output
+        read_end, self.write_end = os.pipe()
+        self.stream = trio.lowlevel.FdStream(read_end)
+        self.left = math.inf  # bytes still to be read
+        self.begun = b""  # a line that has no end yet
+        self.done = trio.Event()
+
+    async def pass_on(self) -> None:
+        """Pass on whatever comes, until `end()` and all that has come by then."""
+        async with self.stream:
+            with contextlib.suppress(trio.ClosedResourceError):
+                while self.left > 0 and (chunk := await self.stream.receive_some(_CHUNK)):
+                    self.left -= len(chunk)
+                    await self.write(self.whole_lines(chunk))
+            await self.write(self.begun and self.begun + b"\n")
+        self.done.set()
+
+    def whole_lines(self, chunk: bytes) -> bytes:
+        """Put `chunk` to what has come before; take out all lines that are complete."""
+        text, pieces = self.begun + chunk, b""
+        # Only the first line can be longer than a chunk: it becomes several lines.
+        while len(text) > _CHUNK and text.find(b"\n", 0, _CHUNK + 1) == -1:
+            pieces += text[:_CHUNK] + b"\n"
+            text = text[_CHUNK:]
+        lines, newline, self.begun = text.rpartition(b"\n")
+        return pieces + lines + newline
+
+    async def write(self, lines: bytes) -> None:
+        if lines:
+            inner = lines[:-1].replace(b"\n", b"\n" + self.prefix)
+            await self.output.write(self.prefix + inner + b"\n")
+
+    def end(self) -> None:
+        """Say that the command has exited: all that it wrote is in the pipe by now."""
+        os.close(self.write_end)
+        # We do not wait for the end of the file: a grandchild that escaped into a session of
+        # its own may keep it from coming.
+        waiting = fcntl.ioctl(self.stream.fileno(), termios.FIONREAD, bytes(4))
+        self.left = int.from_bytes(waiting, sys.byteorder)
+        if not self.left:
+            self.stream.close()
+
+
+class _Log(logging.Handler):
+    """Show what the library logs in one line, without traceback and places in the source."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self.say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        words = [line.partition(" at /")[0] for line in record.getMessage().splitlines()]
+        if record.exc_info:
+            words.append(f"({record.exc_info[1]})")
+        self.say(" ".join(" ".join(words).split()))
+
+
+def _line(text: str) -> bytes:
+    return f"{text}\n".encode(sys.getfilesystemencoding(), "backslashreplace")
+
+
+def _write(fd: int, text: bytes) -> None:
+    left = memoryview(text)
+    while left:
+        try:
+            left = left[os.write(fd, left) :]
+        except BlockingIOError:  # somebody who shares it with us has made it non-blocking
+            select.select((), (fd,), ())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
