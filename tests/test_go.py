@@ -238,4 +238,4 @@ async def test_unlike_go_a_group_leaves_a_record() -> None:
     with pytest.raises(ValueError, match="first"):
         await group.run()
     assert group.record is not None
-    assert "raised ValueError: first" in str(group.record)
+    assert "raised ValueError → result of run()" in str(group.record)

@@ -551,6 +551,7 @@ class _Run:
     @enable_ki_protection
     async def interrupt_all(self) -> None:
         """Call every interrupt, in the order of `add`, one at a time."""
+        record = interrupt = None
         for index, record in enumerate(self.record.actors):
             while record.began is None:
                 await trio.lowlevel.cancel_shielded_checkpoint()

@@ -2,22 +2,46 @@
 
 Times are seconds on trio's clock, counted from the start of the run. A time that has not
 come yet is `None`, so a record can be read while its group is still running.
+
+The functions below the classes put facts into words, for the text timeline here and for the
+picture of `_picture.py`: the two must say the same.
 """
 
 from __future__ import annotations
 
-import math
+import itertools
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
 from typing import Final, Literal, TypeAlias, final
 
 import attrs
 import trio
+from trio.lowlevel import enable_ki_protection
 
 How: TypeAlias = Literal["returned", "raised", "cancelled"]
 
 _LONGEST_TEXT: Final = 200
-_BAR_WIDTH: Final = 40
-_NAME_WIDTH: Final = 28
-_EXIT_MARKS: Final[dict[How, str]] = {"returned": "✓", "raised": "✗", "cancelled": "◇"}
+_COLUMNS: Final = 80  # what a row fits into, unless its words are very long
+_SHORTEST_NAME: Final = 16
+_LONGEST_NAME: Final = 28
+_LONGEST_TYPE: Final = 40
+_SHORTEST_BAR: Final = 16
+_LONGEST_BAR: Final = 40
+_MOST_ROWS: Final = 40
+_EXIT_MARKS: Final[dict[How | None, str]] = {
+    "returned": "✓",
+    "raised": "✗",
+    "cancelled": "◇",
+    None: "…",
+}
+_ALL_RETURNED: Final = "all actors have returned"  # so does _group.py call that reason
+# What would move the cursor, turn the direction of writing, or stop a file from being
+# written: control characters, lone surrogates, and what XML 1.0 does not allow.
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 
 
 @final
@@ -47,7 +71,9 @@ class ActorRecord:
 @final
 @attrs.define(eq=False)
 class Record:
-    """What happened in one run of a group. `str()` of it is a text timeline.
+    """What happened in one run of a group.
+
+    `str()` of it is a text timeline; a notebook shows it as the picture of `to_svg()`.
 
     Attributes:
         actors: One entry per actor, in the order of `add`.
@@ -77,120 +103,300 @@ class Record:
         """Where the timeline ends: the end of the run, or now if it is still going."""
         if self.ended is not None:
             return self.ended
+        times = [t for a in self.actors for t in (a.began, a.interrupted, a.exited)]
         if trio.lowlevel.in_trio_run():
-            return self.now()
-        moments = (t for a in self.actors for t in (a.began, a.interrupted, a.exited))
-        return max((t for t in moments if t is not None), default=0.0)
+            times.append(self.now())
+        return max((t for t in times if t is not None), default=0.0)
 
     @property
     def title(self) -> str:
         """The message of the run in one line: who exited first, or why it stopped."""
-        others = len(self.actors) - (self.first is not None)
         if not self.actors:
             return "no actors"
         if self.stopped is None:
-            return f"{_count(others, 'actor')} running"
-        cause = f"{shorten(self.first.name)} exits first" if self.first else self.reason
-        match others:
-            case 0:
-                return f"{cause}"
-            case 1:
-                return f"{cause}; the {'other' if self.first else 'actor'} is interrupted"
-            case _:
-                who = "the other " if self.first else "all "
-                return f"{cause}; {who}{others} are interrupted"
+            running = sum(actor.exited is None for actor in self.actors)
+            of_all = "" if running == len(self.actors) else f" of {len(self.actors):,}"
+            noun = "actor" if len(self.actors) == 1 else "actors"
+            return f"{running:,}{of_all} {noun} running"
+        if self.first is None:
+            cause = shorten(f"{self.reason}")
+            if self.reason == _ALL_RETURNED:
+                return cause
+        else:
+            verb = "exits first" if _is_first_exit(self) else "ends the group"
+            cause = f"{fit(shorten(self.first.name), _LONGEST_NAME, columns)} {verb}"
+        others = sum(
+            actor is not self.first and not _had_returned(actor, self.stopped)
+            for actor in self.actors
+        )
+        if others == 0:
+            return cause
+        if self.first is None:
+            who = "the actor is" if others == 1 else f"the {others:,} actors are"
+        else:
+            who = "the other is" if others == 1 else f"the other {others:,} are"
+        return f"{cause}; {who} interrupted"
 
     @property
     def subtitle(self) -> str:
         """How and when `run()` ended, in one line."""
+        end = seconds(self.end)
         if self.how is None:
-            return f"run() is still waiting after {seconds(self.end)}"
-        ending = f" with {describe(self.error)}" if self.error is not None else ""
+            waiting = "has been going for" if self.stopped is None else "is still waiting after"
+            return f"run() {waiting} {end}"
         if self.how == "cancelled":
-            ending = " cancelled"
-        return f"run() ends at {seconds(self.end)}{ending}"
+            return f"run() ends at {end}, cancelled"
+        return f"run() ends at {end}" + (
+            f" with {describe(self.error)}" if self.how == "raised" else ""
+        )
+
+    def to_svg(self) -> str:
+        """Draw the run as a picture: a row per actor, bars for time, shapes for exits.
+
+        A thick bar is an actor that runs, a thin one an actor that winds down. What a
+        notebook shows for a record; also for a file:
+        `pathlib.Path("run.svg").write_text(record.to_svg(), encoding="utf-8")`.
+
+        Returns:
+            An SVG element 720 pixels wide, without scripts, styles or links. A group of
+            more than 40 actors is shown without its middle.
+        """
+        # Here, so that importing the package does not import an XML library.
+        from ._picture import draw  # noqa: PLC0415
+
+        return draw(self)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """Give a notebook the picture, and the text for where pictures are not trusted."""
+        del include, exclude  # wishes, which IPython itself sees to
+        return {"image/svg+xml": self.to_svg(), "text/plain": str(self)}
 
     def __str__(self) -> str:
         """Draw the run as text: a row per actor, bars for time, words for every fact."""
-        names = [shorten(actor.name, _NAME_WIDTH) for actor in self.actors]
-        width = max(map(len, names), default=0)
-        rows = [
-            f"{'*' if actor is self.first else ' '} {name:<{width}}  "
-            f"{self._bar(actor):<{_BAR_WIDTH + 1}}  {self._words(actor)}".rstrip()
-            for actor, name in zip(self.actors, names, strict=True)
-        ]
-        if rows:
-            rows = ["", *rows, " " * (width + 4) + self._axis()]
-        return "\n".join([self.title, self.subtitle, *rows])
-
-    def _column(self, moment: float) -> int:
-        return round(moment / self.end * _BAR_WIDTH) if self.end > 0 else 0
-
-    def _bar(self, actor: ActorRecord) -> str:
-        """Thick while running, thin while winding down; marks for what happened."""
-        if actor.began is None:
-            return ""
-        begin, end = self._column(actor.began), self._column(_first_of(actor.exited, self.end))
-        cells = [" "] * begin + ["━"] * (end - begin) + [""]
-        if actor.interrupted is not None and _first_of(actor.exited, math.inf) >= actor.interrupted:
-            at = self._column(actor.interrupted)
-            cells[at:end] = ["▼", *["─"] * (end - at)][: end - at]
-        if actor.how is not None:
-            cells[end] = _EXIT_MARKS[actor.how]
-        return "".join(cells)
-
-    def _words(self, actor: ActorRecord) -> str:
-        match actor.how:
-            case None if actor.began is None:
-                words = "not begun"
-            case None:
-                state = "running" if actor.interrupted is None else "winding down"
-                words = f"{state} · {seconds(self.end)}"
-            case "raised":
-                words = f"raised {describe(actor.error)} · {seconds(actor.exited)}"
-            case how:
-                words = f"{how} · {seconds(actor.exited)}"
-        if actor.interrupt_error is not None:
-            words += f"; interrupt raised {describe(actor.interrupt_error)}"
-        if actor is self.first:
-            words += " → result of run()" if self.how != "cancelled" else " → first exit"
-        return words
-
-    def _axis(self) -> str:
-        """Label the ends of the axis, and the first exit where there is room for it."""
-        cells = f"{'0 s':<{_BAR_WIDTH}}{seconds(self.end)}"
-        if self.stopped is None:
-            return cells
-        label = seconds(self.stopped)
-        at = self._column(self.stopped)
-        if at < 5 or at + len(label) > _BAR_WIDTH - 1:
-            return cells
-        return cells[:at] + label + cells[at + len(label) :]
+        lines = [self.title, self.subtitle]
+        if shown := rows(self):
+            lines += ["", *_timeline(self, shown)]
+        if messages := _messages(self, shown):
+            lines += ["", *messages]
+        return "\n".join(lines)
 
 
-def _first_of(moment: float | None, default: float) -> float:
-    return default if moment is None else moment
+# ---- the text timeline ----
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _timeline(record: Record, shown: list[ActorRecord | str]) -> list[str]:
+    end = record.end
+    actors = [row for row in shown if isinstance(row, ActorRecord)]
+    room = _COLUMNS - len("*   |  ") - max(columns(words(record, actor)) for actor in actors)
+    name_room = min(max(room - _SHORTEST_BAR, _SHORTEST_NAME), _LONGEST_NAME)
+    names = {id(actor): fit(shorten(actor.name), name_room, columns) for actor in actors}
+    name_width = max(map(columns, names.values()))
+    bar_width = min(max(room - name_width, _SHORTEST_BAR), _LONGEST_BAR) if end > 0 else 0
+
+    def column(moment: float) -> int:
+        return round(min(moment / (end or 1), 1) * bar_width)
+
+    lines: list[str] = []
+    for row in shown:
+        if isinstance(row, str):
+            lines.append(f"  {row}")
+            continue
+        mark = "*" if row is record.first else " "
+        name = names[id(row)]
+        name += " " * (name_width - columns(name))
+        bar = f"{_bar(record, row, end, column):<{bar_width + 1}}"
+        lines.append(f"{mark} {name}  {bar}  {words(record, row)}")
+    return [*lines, " " * (name_width + 4) + _axis(record, end, bar_width, column)]
+
+
+def _bar(record: Record, actor: ActorRecord, end: float, column: Callable[[float], int]) -> str:
+    """Thick while running, thin while winding down; marks for what happened."""
+    if actor.began is None:
+        return ""
+    begin, finish = column(actor.began), column(end if actor.exited is None else actor.exited)
+    cells = [" "] * begin + ["━"] * (finish - begin) + [_EXIT_MARKS[actor.how]]
+    interrupted = interrupted_at(record, actor)
+    if interrupted is not None and (at := column(interrupted)) < finish:
+        cells[at:finish] = ["▼", *["─"] * (finish - at - 1)]
+    return "".join(cells)
+
+
+def _axis(record: Record, end: float, width: int, column: Callable[[float], int]) -> str:
+    """Label the start, the stop, and the end where there is room for it."""
+    line = "0 s"
+    if (label := stop_label(record)) is not None:
+        at = column(record.stopped or 0)
+        line = f"{line if at > len(line) else '':<{at}}▲ {label}"
+    return line if end == 0 or len(line) > width - 2 else f"{line:<{width}}{seconds(end)}"
+
+
+def _messages(record: Record, shown: list[ActorRecord | str]) -> list[str]:
+    """Give the messages for which a row has no room; the subtitle has that of `run()`."""
+    lines: list[str] = []
+    for actor in shown:
+        if isinstance(actor, ActorRecord):
+            name = fit(shorten(actor.name), _LONGEST_NAME, columns)
+            for who, error in (
+                (name, actor.error),
+                (f"the interrupt of {name}", actor.interrupt_error),
+            ):
+                if error is None or error is record.error:
+                    continue
+                if (what := describe(error)) != _type_of(error):
+                    lines.append(f"{who} raised {what}")
+    return lines
+
+
+# ---- facts and words, shared with the picture ----
+
+
+def rows(record: Record) -> list[ActorRecord | str]:
+    """Choose what is shown: everybody, or of many actors those at the ends and in trouble.
+
+    A text stands for the actors that are left out, and says how they fared.
+    """
+    actors = record.actors
+    if len(actors) <= _MOST_ROWS:
+        return list(actors)
+    notable: list[tuple[int, int]] = []
+    for index, actor in enumerate(actors):
+        if actor is record.first or _is_result(record, actor):
+            notable.append((0, index))
+        elif actor.error is not None or actor.interrupt_error is not None:
+            notable.append((1, index))
+        elif record.stopped is not None and actor.exited is None:
+            notable.append((2, index))
+    chosen = {index for _, index in sorted(notable)[: _MOST_ROWS // 2]}
+    from_both_ends = zip(range(len(actors)), reversed(range(len(actors))), strict=True)
+    for index in itertools.chain.from_iterable(from_both_ends):
+        if len(chosen) < _MOST_ROWS:
+            chosen.add(index)
+    shown: list[ActorRecord | str] = []
+    for is_chosen, part in itertools.groupby(range(len(actors)), chosen.__contains__):
+        members = [actors[index] for index in part]
+        if is_chosen or len(members) == 1:
+            shown += members
+        else:
+            shown.append(_left_out(members))
+    return shown
+
+
+def _left_out(actors: list[ActorRecord]) -> str:
+    states = Counter(state(actor) for actor in actors).most_common()
+    if len(states) == 1:
+        return f"… {len(actors):,} more, all {states[0][0]}"
+    return f"… {len(actors):,} more: {', '.join(f'{n:,} {state}' for state, n in states)}"
+
+
+def words(record: Record, actor: ActorRecord) -> str:
+    """Say in a few words how an actor ended, or what it is doing."""
+    say = state(actor)
+    if actor.error is not None:
+        say += f" {_type_of(actor.error)}"
+    if _is_result(record, actor):
+        # The time of the first exit stands at the axis.
+        say += "" if actor is record.first else f" · {seconds(actor.exited)}"
+        say += " → result of run()"
+    elif actor.how is not None:
+        say += f" · {seconds(actor.exited)}"
+    if actor.interrupt_error is not None:
+        say += f"; its interrupt raised {_type_of(actor.interrupt_error)}"
+        if actor.interrupt_error is record.error:
+            say += " → result of run()"
+    return say
+
+
+def state(actor: ActorRecord) -> str:
+    """Say how an actor exited, or what it is doing."""
+    if actor.how is not None:
+        return actor.how
+    if actor.began is None:
+        return "not begun"
+    return "still running" if actor.interrupted is None else "winding down"
+
+
+def interrupted_at(record: Record, actor: ActorRecord) -> float | None:
+    """Tell when an actor was told to stop, if it had not exited by then.
+
+    Every interrupt is called, also those of actors that have exited; those wind down no more.
+    """
+    if actor is record.first or actor.interrupted is None or record.reason == _ALL_RETURNED:
+        return None
+    return None if _had_exited(actor, actor.interrupted) else actor.interrupted
+
+
+def stop_label(record: Record) -> str | None:
+    """Name the moment at which the stop began."""
+    if record.stopped is None:
+        return None
+    return f"{'first exit' if _is_first_exit(record) else 'stop'} · {seconds(record.stopped)}"
+
+
+def _is_result(record: Record, actor: ActorRecord) -> bool:
+    """Tell whether the actor's exit is what `run()` gave: mostly the first, not always."""
+    if record.how == "raised":
+        if record.first is not None and record.first.error is record.error:
+            return actor is record.first
+        return actor.error is record.error
+    return record.how == "returned" and actor is record.first
+
+
+def _is_first_exit(record: Record) -> bool:
+    """Tell whether nobody had returned before the exit that ended the group, if any did."""
+    first = record.first
+    return first is not None and not any(_had_returned(a, first.exited) for a in record.actors)
+
+
+def _had_returned(actor: ActorRecord, moment: float | None) -> bool:
+    return actor.how == "returned" and _had_exited(actor, moment)
+
+
+def _had_exited(actor: ActorRecord, moment: float | None) -> bool:
+    return actor.exited is not None and moment is not None and actor.exited < moment
+
+
+def _type_of(error: BaseException) -> str:
+    return shorten(type(error).__name__, _LONGEST_TYPE)
 
 
 def shorten(text: str, longest: int = _LONGEST_TEXT) -> str:
-    """Cut a text to one line of at most `longest` characters."""
+    """Cut a text to one line of at most `longest` printable characters."""
     # Cut before looking for line breaks: a message can be 50 MB long.
-    line = " ".join(text[: longest + 1].split())
+    line = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(text[: longest + 1].split()))
     return line if len(text) <= longest else line[: longest - 1] + "…"
 
 
+def fit(text: str, room: float, width: Callable[[str], float]) -> str:
+    """Cut a text so that it is no wider than `room`."""
+    if width(text) <= room:
+        return text
+    room -= width("…")
+    ends = itertools.accumulate(map(width, text))
+    return "".join(char for char, end in zip(text, ends, strict=True) if end <= room) + "…"
+
+
+def columns(text: str) -> int:
+    """Tell how many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(map(_columns_of, text))
+
+
+def _columns_of(char: str) -> int:
+    if unicodedata.category(char) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
+
+
+@enable_ki_protection  # what is caught below must not be Ctrl-C
 def describe(error: BaseException | None) -> str:
     """Say the type and the message of an error, whatever its `__str__` does."""
+    name = shorten(type(error).__name__)
     try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - a broken __str__ must not break the group it ran in
+        # A str that overrides its methods is made a plain one.
+        message = shorten(str.__str__(str(error)))
+    # A broken __str__ must not break the group that tells of it, whatever it raises.
+    except BaseException:  # noqa: BLE001
         message = "<its str() failed>"
-    name = type(error).__name__
-    return f"{name}: {shorten(message)}" if message else name
+    return f"{name}: {message}" if message else name
 
 
 def seconds(time: float | None) -> str:

@@ -1,0 +1,650 @@
+"""The record, and its text timeline. The picture is tested in test_picture.py."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from trio_rungroup import Record, RunGroup
+from trio_rungroup._record import ActorRecord, columns, fit, rows, seconds, shorten
+
+
+class ConfigError(Exception):
+    pass
+
+
+def ends(after: float, error: BaseException | None = None) -> Callable[[], Awaitable[None]]:
+    async def execute() -> None:
+        await trio.sleep(after)
+        if error is not None:
+            raise error
+
+    return execute
+
+
+def stops(
+    after: float, error: BaseException | None = None
+) -> tuple[Callable[[], Awaitable[None]], Callable[[object], None]]:
+    """Make an actor that takes a while to stop when it is told to."""
+    told = trio.Event()
+
+    async def execute() -> None:
+        await told.wait()
+        await ends(after, error)()
+
+    return execute, lambda _: told.set()
+
+
+async def finished(group: RunGroup) -> Record:
+    with contextlib.suppress(Exception, KeyboardInterrupt, SystemExit, BaseExceptionGroup):
+        await group.run()
+    assert group.record is not None
+    return group.record
+
+
+def virtual(main: Callable[[], Awaitable[Record]]) -> Record:
+    return trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def halfway(group: RunGroup, moment: float, look: Callable[[Record], Any] = str) -> Any:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(finished, group)
+        await trio.sleep(moment)
+        assert group.record is not None
+        seen = look(group.record)
+        nursery.cancel_scope.cancel(reason="seen enough")
+    return seen
+
+
+def lines(record: Record) -> list[str]:
+    return [line.rstrip() for line in str(record).splitlines()]
+
+
+# ---- the timeline ----
+
+
+async def test_the_timeline_of_a_run(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(*stops(1.6), name="http server")
+    group.add(*stops(0.5), name="metrics server")
+    group.add(*stops(1, ConnectionError("the broker has gone away")), name="queue consumer")
+    error = ConfigError("port 0 is not allowed")
+    group.add(ends(3, error), lambda _: None, name="config watcher")
+    group.add(*stops(0), name="signal handler")
+    assert str(await finished(group)) == (
+        "config watcher exits first; the other 4 are interrupted\n"
+        "run() ends at 4.6 s with ConfigError: port 0 is not allowed\n"
+        "\n"
+        "  http server     ━━━━━━━━━━━━━━━▼───────✓  returned · 4.6 s\n"
+        "  metrics server  ━━━━━━━━━━━━━━━▼──✓       returned · 3.5 s\n"
+        "  queue consumer  ━━━━━━━━━━━━━━━▼────✗     raised ConnectionError · 4 s\n"
+        "* config watcher  ━━━━━━━━━━━━━━━✗          raised ConfigError → result of run()\n"
+        "  signal handler  ━━━━━━━━━━━━━━━✓          returned · 3 s\n"
+        "                  0 s            ▲ first exit · 3 s\n"
+        "\n"
+        "queue consumer raised ConnectionError: the broker has gone away"
+    )
+
+
+async def test_the_end_is_on_the_axis_where_there_is_room(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(*stops(9), name="a")
+    group.add(ends(1), name="b")
+    assert lines(await finished(group)) == [
+        "b exits first; the other is interrupted",
+        "run() ends at 10 s",
+        "",
+        "  a  ━━━━▼───────────────────────────────────✓  returned · 10 s",
+        "* b  ━━━━✓                                      returned → result of run()",
+        "     0 s ▲ first exit · 1 s                  10 s",
+    ]
+
+
+async def test_a_stop_soon_after_the_start_goes_before_the_0_of_the_axis(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(*stops(99), name="a")
+    group.add(ends(1), name="b")
+    assert lines(await finished(group))[-1].split() == [
+        "▲",
+        "first",
+        "exit",
+        "·",
+        "1",
+        "s",
+        "100",
+        "s",
+    ]
+
+
+async def test_rows_fit_into_80_columns(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(*stops(1.25, ConnectionRefusedError("refused")), name="a consumer of 24 columns")
+    group.add(ends(3, ConfigError("wrong")), name="config")
+    for line in lines(await finished(group)):
+        assert columns(line) <= 80
+
+
+async def test_a_run_of_no_time_has_no_bars(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(ends(0), name="first")
+    group.add(*stops(0), name="second")
+    assert lines(await finished(group))[1:] == [
+        "run() ends at 0 s",
+        "",
+        "* first   ✓  returned → result of run()",
+        "  second  ✓  returned · 0 s",
+        "          ▲ first exit · 0 s",
+    ]
+
+
+async def test_a_run_without_actors_says_so() -> None:
+    assert lines(await finished(RunGroup())) == ["no actors", "run() ends at 0 s"]
+
+
+async def test_an_actor_whose_grace_ended_is_cancelled_after_winding_down(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup(grace=6)
+    group.add(trio.sleep_forever, lambda _: None, name="stubborn")
+    group.add(ends(2), name="done")
+    assert lines(await finished(group))[3] == (
+        "  stubborn  ━━━━━━━━━━▼────────────────────────────◇  cancelled · 8 s"
+    )
+
+
+async def test_an_async_interrupt_delays_the_next_one(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    execute, interrupt = stops(0)
+
+    async def slow(error: object) -> None:
+        await trio.sleep(4)
+        interrupt(error)
+
+    group.add(execute, slow, name="slow")
+    group.add(*stops(2), name="next")
+    group.add(ends(2), name="first")
+    assert [line[9:50].rstrip() for line in lines(await finished(group))[3:6]] == [
+        "━━━━━━━━━━▼───────────────────✓",
+        "━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▼─────────✓",
+        "━━━━━━━━━━✓",
+    ]
+
+
+# ---- what it says ----
+
+
+async def test_the_result_is_the_later_keyboard_interrupt(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(ends(3, ConfigError("bad")), name="config")
+    group.add(*stops(1, KeyboardInterrupt()), name="server")
+    text = str(await finished(group))
+    assert "run() ends at 4 s with KeyboardInterrupt\n" in text
+    assert "raised ConfigError · 3 s\n" in text
+    assert "raised KeyboardInterrupt · 4 s → result of run()\n" in text
+    assert text.endswith("\n\nconfig raised ConfigError: bad")
+
+
+async def test_the_result_is_what_an_interrupt_raised(autojump_clock: MockClock) -> None:
+    def interrupt(error: object) -> NoReturn:
+        raise SystemExit(3)
+
+    group = RunGroup()
+    group.add(trio.sleep_forever, interrupt, name="server")
+    group.add(ends(3), name="config")
+    text = str(await finished(group))
+    assert "cancelled · 3 s; its interrupt raised SystemExit → result of run()\n" in text
+    assert "returned · 3 s\n" in text
+
+
+async def test_a_failed_interrupt_is_told_with_its_message(autojump_clock: MockClock) -> None:
+    def interrupt(error: object) -> NoReturn:
+        raise ValueError("cannot close")
+
+    group = RunGroup()
+    group.add(trio.sleep_forever, interrupt, name="server")
+    group.add(ends(3), name="config")
+    text = str(await finished(group))
+    assert "cancelled · 3 s; its interrupt raised ValueError\n" in text
+    assert text.endswith("\n\nthe interrupt of server raised ValueError: cannot close")
+
+
+async def test_a_cancellation_from_outside_is_no_first_exit(autojump_clock: MockClock) -> None:
+    group = RunGroup(grace=5)
+    group.add(*stops(1), name="server")
+    group.add(trio.sleep_forever, name="ticker")
+    with trio.move_on_after(3):
+        await group.run()
+    assert group.record is not None
+    assert lines(group.record) == [
+        "run() is cancelled from outside; the 2 actors are interrupted",
+        "run() ends at 4 s, cancelled",
+        "",
+        "  server  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▼─────────✓  returned · 4 s",
+        "  ticker  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━◇            cancelled · 3 s",
+        "          0 s                           ▲ stop · 3 s",
+    ]
+
+
+async def test_an_error_during_a_cancellation_from_outside_is_the_result(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup(grace=5)
+    group.add(*stops(1, ConfigError("cannot save")), name="server")
+    with trio.move_on_after(3), pytest.raises(ConfigError):
+        await group.run()
+    text = str(group.record)
+    assert text.startswith("run() is cancelled from outside; the actor is interrupted\n")
+    assert "raised ConfigError · 4 s → result of run()" in text
+
+
+def test_ctrl_c_is_named_as_the_reason() -> None:
+    async def main() -> Record:
+        group = RunGroup()
+        group.add(*stops(1), name="server")
+
+        # Protected, so that Ctrl-C goes to the main task.
+        @trio.lowlevel.enable_ki_protection
+        async def press() -> None:
+            await trio.sleep(2)
+            signal.raise_signal(signal.SIGINT)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(press)
+            return await finished(group)
+
+    assert lines(virtual(main))[:2] == [
+        "KeyboardInterrupt in the task that awaits run(); the actor is interrupted",
+        "run() ends at 3 s with KeyboardInterrupt",
+    ]
+
+
+async def test_a_call_of_interrupt_is_named_as_the_reason(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(*stops(1), name="server")
+    group.add(trio.sleep_forever, name="ticker")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        await trio.sleep(2)
+        group.interrupt()
+    assert str(group.record).startswith(
+        "interrupt() was called; the 2 actors are interrupted\nrun() ends at 3 s\n"
+    )
+
+
+async def test_where_all_have_returned_nobody_is_shown_as_interrupted(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(ends(1), name="migrate", ends_group=False)
+    group.add(ends(4), name="warm up", ends_group=False)
+    record = await finished(group)
+    assert record.actors[0].interrupted == 4
+    assert lines(record) == [
+        "all actors have returned",
+        "run() ends at 4 s",
+        "",
+        "  migrate  ━━━━━━━━━━✓                                returned · 1 s",
+        "  warm up  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━✓  returned · 4 s",
+        "           0 s                                     ▲ stop · 4 s",
+    ]
+
+
+async def test_an_actor_that_had_returned_before_is_not_called_interrupted(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(ends(1), lambda _: None, name="migrate", ends_group=False)
+    group.add(*stops(1), name="server")
+    group.add(ends(3), name="config")
+    assert lines(await finished(group)) == [
+        "config ends the group; the other is interrupted",
+        "run() ends at 4 s",
+        "",
+        "  migrate  ━━━━━━━━━━✓                                returned · 1 s",
+        "  server   ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▼─────────✓  returned · 4 s",
+        "* config   ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━✓            returned → result of run()",
+        "           0 s                           ▲ stop · 3 s",
+    ]
+
+
+async def test_of_a_lone_actor_nobody_else_is_said_to_be_interrupted(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(ends(1), name="only")
+    assert lines(await finished(group))[0] == "only exits first"
+
+
+async def test_an_error_without_message_is_told_once(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(*stops(1, ConfigError()), name="server")
+    group.add(ends(3), name="config")
+    assert str(await finished(group)).count("ConfigError") == 1
+
+
+# ---- a run that is not over ----
+
+
+async def test_a_record_can_be_read_while_the_actors_run(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(ends(1), name="setup", ends_group=False)
+    group.add(trio.sleep_forever, name="server")
+    group.add(trio.sleep_forever, name="ticker")
+    assert (await halfway(group, 2.5)).splitlines() == [
+        "2 of 3 actors running",
+        "run() has been going for 2.5 s",
+        "",
+        "  setup   ━━━━━━━━━━━━━━━━✓                          returned · 1 s",
+        "  server  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━…  still running",
+        "  ticker  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━…  still running",
+        "          0 s                                     2.5 s",
+    ]
+
+
+async def test_a_record_can_be_read_while_the_group_stops(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(*stops(9), name="server")
+    group.add(ends(3, ConfigError("bad")), name="config")
+    assert (await halfway(group, 5)).splitlines() == [
+        "config exits first; the other is interrupted",
+        "run() is still waiting after 5 s",
+        "",
+        "  server  ━━━━━━━━━━━━━━━━━━━━━━━━▼───────────────…  winding down",
+        "* config  ━━━━━━━━━━━━━━━━━━━━━━━━✗                  raised ConfigError · 3 s",
+        "          0 s                     ▲ first exit · 3 s",
+        "",
+        "config raised ConfigError: bad",
+    ]
+
+
+async def test_an_actor_that_has_not_begun_says_so(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    seen: list[str] = []
+
+    async def look() -> None:
+        seen.append(str(group.record))
+
+    group.add(look, name="a")
+    group.add(look, name="b")
+    await group.run()
+    # Either may be the first to begin; the other one then has not.
+    assert seen[0].startswith("2 actors running\nrun() has been going for 0 s\n")
+    assert sorted(line[5:].strip() for line in seen[0].splitlines()[3:5]) == [
+        "not begun",
+        "…  still running",
+    ]
+
+
+async def test_a_lone_actor_is_running(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(trio.sleep_forever, name="only")
+    assert (await halfway(group, 1)).startswith("1 actor running\n")
+
+
+async def test_outside_of_trio_an_unfinished_run_is_drawn_up_to_what_is_known(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(ends(1), name="setup", ends_group=False)
+    group.add(trio.sleep_forever, name="server")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.run)
+        await trio.sleep(2)
+        text = await trio.to_thread.run_sync(str, group.record)
+        nursery.cancel_scope.cancel(reason="seen enough")
+    assert text.splitlines()[1] == "run() has been going for 1 s"
+
+
+def test_a_record_can_be_read_after_the_run() -> None:
+    async def main() -> Record:
+        group = RunGroup()
+        group.add(ends(1), name="only")
+        return await finished(group)
+
+    record = virtual(main)
+    assert str(record).startswith("only exits first\n")
+    assert repr(record).startswith("Record(actors=(ActorRecord(name='only', began=0.0,")
+
+
+# ---- many actors ----
+
+
+def names(shown: list[ActorRecord | str]) -> list[str]:
+    return [row if isinstance(row, str) else row.name for row in shown]
+
+
+async def test_forty_actors_have_a_row_each(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    for number in range(39):
+        group.add(*stops(number), name=f"worker {number}")
+    group.add(ends(1), name="first")
+    text = lines(await finished(group))
+    assert [line[2:11].strip() for line in text[3:43]] == [
+        *(f"worker {number}" for number in range(39)),
+        "first",
+    ]
+    assert all(columns(line) <= 80 for line in text)
+
+
+async def test_of_ten_thousand_actors_the_middle_is_left_out(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    for number in range(10_000):
+        match number:
+            case 5_000:
+                group.add(ends(1, ConfigError("bad")), name="first")
+            case 7_000:
+                group.add(*stops(1, OSError("late")), name="late")
+            case 8_000:
+                group.add(*stops(1), name="middling")
+            case _:
+                group.add(trio.sleep_forever, name=str(number))
+    record = await finished(group)
+    start = time.perf_counter()
+    text = str(record)
+    assert time.perf_counter() - start < 1
+    assert names(rows(record)) == [
+        *(str(number) for number in range(19)),
+        "… 4,981 more, all cancelled",
+        "first",
+        "… 1,999 more, all cancelled",
+        "late",
+        "… 2,980 more: 2,979 cancelled, 1 returned",
+        *(str(number) for number in range(9_981, 10_000)),
+    ]
+    assert "first exits first; the other 9,999 are interrupted\n" in text
+    assert "\n  … 1,999 more, all cancelled\n" in text
+    assert text.endswith("\n\nlate raised OSError: late")
+
+
+async def test_a_single_actor_is_not_left_out(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    for number in range(41):
+        group.add(trio.sleep_forever, name=str(number))
+    shown = await halfway(group, 1, rows)
+    assert names(shown) == [str(number) for number in range(41)]
+
+
+async def test_of_too_many_failures_the_first_ones_are_shown(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    for number in range(99):
+        group.add(*stops(1, OSError("late")), name=str(number))
+    group.add(ends(1), name="first")
+    assert names(rows(await finished(group))) == [
+        *(str(number) for number in range(20)),
+        "… 60 more, all raised",
+        *(str(number) for number in range(80, 99)),
+        "first",
+    ]
+
+
+async def test_who_is_waited_for_is_not_left_out(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    for number in range(100):
+        group.add(*stops(9 if number == 50 else 0), name=str(number))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        group.interrupt()
+        await trio.sleep(1)
+        assert group.record is not None
+        shown = names(rows(group.record))
+    assert shown[19:23] == ["19", "… 30 more, all returned", "50", "… 30 more, all returned"]
+
+
+# ---- names and messages ----
+
+
+async def test_wide_characters_do_not_shift_the_bars(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    for name in ("ascii", "ロケット", "🚀 rocket", "cafe\N{COMBINING ACUTE ACCENT}"):
+        group.add(*stops(1), name=name)
+    group.add(ends(1), name="first")
+    bars = [line.partition("━") for line in lines(await finished(group))[3:8]]
+    assert {columns(before) for before, _, _ in bars} == {2 + len("🚀 rocket") + 1 + 2}
+
+
+async def test_a_long_name_is_cut(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(ends(1, ConfigError("x" * 1000)), name="n" * 80)
+    group.add(*stops(1, ConfigError("y" * 1000)), name="広" * 80)
+    text = lines(await finished(group))
+    assert text[0] == f"{'n' * 27}… exits first; the other is interrupted"
+    assert text[1] == f"run() ends at 2 s with ConfigError: {'x' * 199}…"
+    assert text[3].startswith(f"* {'n' * 20}…  ━")
+    assert text[4].startswith(f"  {'広' * 10}…  ━")
+    assert text[-1] == f"{'広' * 13}… raised ConfigError: {'y' * 199}…"
+    assert all(columns(line) <= 80 for line in text[3:6])
+
+
+async def test_a_long_type_is_cut_in_the_row_and_whole_below(autojump_clock: MockClock) -> None:
+    long_type = type("Long" * 20, (Exception,), {})
+    group = RunGroup()
+    group.add(ends(1), name="first")
+    group.add(*stops(1, long_type("bad")), name="second")
+    text = lines(await finished(group))
+    assert text[4].endswith(f"  raised {('Long' * 20)[:39]}… · 2 s")
+    assert text[-1] == f"second raised {'Long' * 20}: bad"
+
+
+async def test_no_name_and_no_message_can_do_harm_to_a_terminal(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(ends(1, ConfigError("\x1b[31mred\r\nnext\x00")), name="new\nline \x1b[2J")
+    group.add(*stops(1), name="\ud800 surrogate")
+    group.add(*stops(1), name="\N{RIGHT-TO-LEFT OVERRIDE}turned")
+    text = str(await finished(group))
+    assert len(text.encode("utf-8").splitlines()) == 7
+    assert text.startswith("new line �[2J exits first; ")
+    assert "ConfigError: �[31mred next�\n" in text
+    assert all(char.isprintable() or char == "\n" for char in text)
+
+
+class RudeStr(str):
+    __slots__ = ()
+    __getitem__ = None  # type: ignore[assignment]
+
+
+def broken(*, how: object) -> Exception:
+    class BrokenError(Exception):
+        def __str__(self) -> str:
+            if isinstance(how, BaseException):
+                raise how
+            return how  # type: ignore[return-value]
+
+        __repr__ = __str__
+
+    return BrokenError()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (ValueError("no"), "BrokenError: <its str() failed>"),
+        (SystemExit(3), "BrokenError: <its str() failed>"),
+        (42, "BrokenError: <its str() failed>"),
+        (RudeStr("polite"), "BrokenError: polite"),
+        (RudeStr("x" * 50_000_000), f"BrokenError: {'x' * 199}…"),
+        ("", "BrokenError"),
+    ],
+    ids=["raises", "exits", "no text", "rude text", "50 MB", "empty"],
+)
+async def test_an_error_that_cannot_be_told_does_no_harm(
+    autojump_clock: MockClock, how: object, message: str
+) -> None:
+    group = RunGroup()
+    group.add(ends(1, broken(how=how)), name="first")
+    record = await finished(group)
+    start = time.perf_counter()
+    assert str(record).splitlines()[1] == f"run() ends at 1 s with {message}"
+    assert time.perf_counter() - start < 1
+
+
+# ---- the helpers ----
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [
+        (None, "0 s"),
+        (0, "0 s"),
+        (3.2e-7, "0.32 µs"),
+        (0.000_012_3, "12.3 µs"),
+        (0.02, "20 ms"),
+        (0.025_54, "25.5 ms"),
+        (0.999_9, "1 s"),
+        (4.6, "4.6 s"),
+        (3, "3 s"),
+        (99.96, "100 s"),
+        (119.4, "119 s"),
+        (119.6, "2 min"),
+        (400, "6 min 40 s"),
+        (7_200, "2 h"),
+        (9_000, "2 h 30 min"),
+        (86_400, "24 h"),
+        (3 * 86_400, "3 d"),
+        (3 * 86_400 + 4 * 3_600, "3 d 4 h"),
+        (1_000 * 86_400, "1000 d"),
+    ],
+)
+def test_a_span_of_time_is_written_with_its_unit(span: float | None, text: str) -> None:
+    assert seconds(span) == text
+
+
+def test_a_text_is_cut_to_one_line() -> None:
+    assert shorten("one \n\t two\u2028three") == "one two three"
+    assert shorten("x" * 200) == "x" * 200
+    assert shorten("x" * 201) == "x" * 199 + "…"
+
+
+def test_a_text_is_cut_to_its_width() -> None:
+    assert fit("abc", 3, columns) == "abc"
+    assert fit("abcd", 3, columns) == "ab…"
+    assert fit("広い部屋", 6, columns) == "広い…"
+
+
+# ---- the picture ----
+
+
+async def test_a_notebook_gets_the_picture_and_the_text(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(ends(1), name="only")
+    record = await finished(group)
+    bundle = record._repr_mimebundle_()
+    assert bundle == {"image/svg+xml": record.to_svg(), "text/plain": str(record)}
+    assert record._repr_mimebundle_(include=["text/plain"], exclude=None) == bundle
+    assert bundle["image/svg+xml"].startswith("<svg ")
+
+
+def test_importing_the_package_imports_no_xml_library() -> None:
+    program = "import sys, trio_rungroup; print('xml.etree.ElementTree' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout == b"False\n"
