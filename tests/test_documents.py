@@ -111,7 +111,7 @@ def test_the_first_program_prints_what_the_readme_says(tmp_path: Path) -> None:
     assert len(FIRST.text.splitlines()) <= 30
     pid, terminal = pty.fork()  # with a controlling terminal, whose Ctrl-C is a SIGINT
     if pid == 0:
-        os.execv(sys.executable, [sys.executable, str(program)])
+        os.execv(sys.executable, [sys.executable, str(program)])  # pragma: no cover
     shown = read_until(terminal, "tick\r\ntick\r\n")
     with socket.create_connection(("127.0.0.1", 7000), timeout=30) as connection:
         connection.sendall(b"hello")

@@ -101,7 +101,7 @@ async def test_example_group_add_basic(
             await cancel.wait()
             print("The first actor was canceled")
             return
-        print("The first actor had its time elapsed")
+        print("The first actor had its time elapsed")  # must not be reached
 
     def interrupt_first(error: BaseException | None) -> None:
         print(f"The first actor was interrupted with: {error}")

@@ -8,6 +8,7 @@ import itertools
 import logging
 import math
 import signal
+import sys
 import types
 import weakref
 from collections.abc import Awaitable, Callable, Generator
@@ -18,6 +19,7 @@ import trio
 import trio.testing
 
 from trio_rungroup import RunGroup
+from trio_rungroup._group import _begun
 
 Interrupt = Callable[[BaseException | None], object]
 
@@ -455,7 +457,7 @@ async def test_promise_7_interrupts_whose_turn_comes_after_the_groups_grace_are_
     async def late(error: BaseException | None) -> None:
         log.append((trio.current_time(), "late begins"))
         await trio.sleep(0)
-        log.append("passed a checkpoint")
+        log.append("must not be reached")
 
     group.add(functools.partial(give, 1, None), slow)
     group.add(trio.sleep_forever, lambda _: log.append((trio.current_time(), "sync")))
@@ -539,7 +541,7 @@ async def test_promise_8_an_async_interrupt_without_a_grace_is_cancelled_at_once
     async def interrupt(error: BaseException | None) -> None:
         log.append("called")
         await trio.sleep(1)
-        log.append("not reached")
+        log.append("must not be reached")
 
     group.add(trio.sleep_forever, interrupt)
     with trio.move_on_after(1):
@@ -1004,25 +1006,24 @@ async def test_promise_12_a_group_around_it_is_a_later_error_if_there_was_a_firs
     assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [both]
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, Bare])
+@pytest.mark.parametrize("is_async", [False, True])
 async def test_promise_12_an_interrupt_may_raise_it_too(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, kind: type[BaseException], is_async: bool
 ) -> None:
-    for is_async in (False, True):
-        bare, called = SystemExit(4), list[Any]()
-        group = RunGroup()
+    bare, called, group = kind(), list[Any](), RunGroup()
 
-        def interrupt(
-            error: BaseException | None, bare: SystemExit = bare, is_async: bool = is_async
-        ) -> object:
-            if is_async:
-                return fail(0, bare)
-            raise bare
+    def interrupt(error: BaseException | None) -> object:
+        if is_async:
+            return fail(0, bare)
+        raise bare
 
-        group.add(functools.partial(give, 1, "value"), interrupt)
-        group.add(trio.sleep_forever, called.append, grace=999)
-        assert await raised_by(group) is bare
-        assert bare.__context__ is None
-        assert called == [None]
+    group.add(functools.partial(give, 1, "value"), interrupt)
+    group.add(trio.sleep_forever, called.append, grace=999)
+    assert await raised_by(group) is bare
+    assert bare.__context__ is None
+    assert called == [None]
+    assert trio.current_time() == 1
 
 
 async def test_promise_12_no_loop_of_contexts_is_made(
@@ -1508,7 +1509,29 @@ async def test_promise_18_of_two_exits_in_one_tick_either_is_first_and_both_are_
     assert firsts == {"a", "b"}
 
 
-# 19: test_ctrl_c.py
+# ---- 19: see also test_ctrl_c.py
+
+
+@pytest.mark.parametrize("then", [None, ValueError("at the first line")])
+async def test_promise_19_a_coroutine_that_ctrl_c_kept_from_its_first_line_is_begun(
+    then: Exception | None,
+) -> None:
+    begun: list[bool] = []
+
+    async def execute() -> None:
+        begun.append(trio.current_effective_deadline() == -math.inf)
+        if then is not None:
+            raise then
+        await trio.sleep_forever()
+
+    ctrl_c = KeyboardInterrupt()
+    error = await _begun(execute(), ctrl_c)
+    assert begun == [True]
+    if then is None:
+        assert error is ctrl_c
+    else:
+        assert isinstance(error, BaseExceptionGroup)
+        assert error.exceptions == (ctrl_c, then)
 
 
 # ---- 20
@@ -1610,12 +1633,17 @@ async def no_cycle_after(run: Callable[[], Awaitable[None]]) -> None:
 
 
 def is_ours(thing: object) -> bool:
-    if isinstance(thing, types.FrameType):
-        return "trio_rungroup" in thing.f_code.co_filename
-    return (
-        isinstance(thing, BaseException)
-        or type(thing).__module__.partition(".")[0] == "trio_rungroup"
-    )
+    frame_file = thing.f_code.co_filename if isinstance(thing, types.FrameType) else ""
+    module = type(thing).__module__.partition(".")[0]
+    return "trio_rungroup" in frame_file or module == "trio_rungroup"
+
+
+def test_the_search_for_cycles_knows_what_is_ours() -> None:
+    assert [is_ours(RunGroup()), is_ours(ValueError()), is_ours(sys._getframe())] == [
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])

@@ -552,9 +552,8 @@ class _Run:
     async def interrupt_all(self) -> None:
         """Call every interrupt, in the order of `add`, one at a time."""
         record = interrupt = None
+        # Every execute has begun by now: their tasks were started before this one.
         for index, record in enumerate(self.record.actors):
-            while record.began is None:
-                await trio.lowlevel.cancel_shielded_checkpoint()
             record.interrupted = self.record.now()
             interrupt = self.actors[index].interrupt
             if interrupt is None:
