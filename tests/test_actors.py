@@ -112,11 +112,21 @@ async def test_signal_actor_refuses_what_is_no_signal() -> None:
     wrong: Any = "SIGTERM"
     with pytest.raises(TypeError, match=r"takes signals such as signal\.SIGTERM, not 'SIGTERM'"):
         signal_actor(wrong)
-    with pytest.raises(ValueError, match="12345"):
+    with pytest.raises(ValueError, match="there is no signal 12345"):
         signal_actor(12345)
     for number in (signal.SIGKILL, signal.SIGSTOP):
         with pytest.raises(ValueError, match=f"no process can wait for {number.name}"):
             signal_actor(number)
+
+
+async def test_signal_actor_takes_a_signal_without_a_name() -> None:
+    group, number = RunGroup(), signal.SIGRTMIN + 1
+    group.add(*signal_actor(number))
+    group.add(send(number))
+    error = await raised_by(group)
+    assert isinstance(error, SignalReceived)
+    assert (error.signal, error.exit_code) == (number, 128 + number)
+    assert str(error) == f"received signal {number}"
 
 
 def test_signal_actor_outside_the_main_thread_is_refused() -> None:
@@ -215,6 +225,8 @@ async def test_scope_actor_refuses_what_is_no_scope() -> None:
     wrong: Any = 5
     with pytest.raises(TypeError, match=r"takes a trio\.CancelScope, not int"):
         scope_actor(wrong)
+    with pytest.raises(ValueError, match="behind the shield"):
+        scope_actor(trio.CancelScope(shield=True))
 
 
 # ---- process_actor
@@ -380,7 +392,7 @@ async def test_an_exit_status_after_the_interrupt_that_is_no_death_is_an_error(
 
     group.add(stop)
     await group.run()
-    assert caplog.messages == ["actor 'a' raised an exception after the first exit"]
+    assert caplog.messages == ["actor 'a' raised an error after the stop had begun"]
 
 
 async def test_a_process_leads_a_group_and_reads_from_the_null_device(tmp_path: Path) -> None:

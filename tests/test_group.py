@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import itertools
@@ -117,8 +118,11 @@ async def test_promise_1_an_empty_group_started_by_a_nursery_reports_no_values()
 async def test_promise_1_an_empty_group_that_is_cancelled_says_so() -> None:
     with trio.CancelScope() as scope:
         scope.cancel(reason="test")
-        await RunGroup().run()
+        group = RunGroup()
+        await group.run()
     assert scope.cancelled_caught
+    assert group.record is not None
+    assert group.record.how == "cancelled"
 
 
 # ---- 2
@@ -280,6 +284,22 @@ async def test_promise_4_interrupt_called_by_another_task_waits_for_the_actors_t
             nursery.start_soon(stop)
             nursery.start_soon(group.run)
         assert log == ["begins", "interrupted"]
+
+
+async def test_promise_4_nobody_is_interrupted_before_he_began_by_the_record_either() -> None:
+    for interrupt in (None, ignore):
+        for _ in range(20):
+            group = RunGroup()
+            for _ in range(3):
+                group.add(trio.sleep_forever, interrupt)
+            with trio.CancelScope() as scope:
+                scope.cancel(reason="test")
+                await group.run()
+            assert group.record is not None
+            for actor in group.record.actors:
+                assert actor.began is not None
+                assert actor.interrupted is not None
+                assert actor.began <= actor.interrupted
 
 
 # ---- 5
@@ -726,7 +746,7 @@ async def test_promise_9_an_error_raised_under_a_second_request_goes_before_canc
     group.add(*log.actor("first", after=1, value="value"))
     with trio.move_on_after(3):
         assert await raised_by(group) is error
-    assert "raised an exception after the first exit" not in caplog.text
+    assert "raised an error after the stop had begun" not in caplog.text
 
 
 async def test_promise_9_an_error_of_an_actor_cancelled_by_the_group_stays_a_later_one(
@@ -767,6 +787,22 @@ async def test_promise_9_a_cancelled_that_someone_had_kept_is_still_an_exit(
     kept.clear()
 
 
+async def test_promise_9_a_real_error_goes_before_a_cancelled_that_someone_had_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    kept: list[BaseException] = []
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="test")
+        try:
+            await trio.sleep(0)
+        except trio.Cancelled as cancelled:
+            kept.append(cancelled)
+    log, group, error = Log(), RunGroup(), ValueError("real")
+    group.add(fail_at(1, kept.pop()))
+    group.add(*log.actor("a", then=error))
+    assert await raised_by(group) is error
+
+
 # ---- 10
 
 
@@ -794,7 +830,7 @@ async def test_promise_10_a_failing_interrupt_does_not_stop_the_others(
     assert group.record.actors[0].interrupt_error is broken
     assert "broken interrupt" in str(group.record)
     assert caplog.messages == [
-        "the interrupt of actor 'broken' raised an exception after the first exit"
+        "the interrupt of actor 'broken' raised an error after the stop had begun"
     ]
 
 
@@ -925,6 +961,24 @@ async def test_promise_11_a_broken_log_handler_breaks_nothing(
 # ---- 12
 
 
+class count_calls:
+    """Count the calls of a function, by the interpreter's own hook."""
+
+    def __init__(self, code: types.CodeType) -> None:
+        self.code = code
+        self.number = 0
+
+    def __enter__(self) -> None:
+        self.before = sys.getprofile()
+        sys.setprofile(self.profile)
+
+    def __exit__(self, *exc_info: object) -> None:
+        sys.setprofile(self.before)
+
+    def profile(self, frame: types.FrameType, event: str, arg: object) -> None:
+        self.number += event == "call" and frame.f_code is self.code
+
+
 class Bare(BaseException):
     """Neither an Exception nor Cancelled."""
 
@@ -1024,6 +1078,49 @@ async def test_promise_12_an_interrupt_may_raise_it_too(
     assert bare.__context__ is None
     assert called == [None]
     assert trio.current_time() == 1
+
+
+async def test_promise_12_a_context_that_is_displaced_in_turn_is_not_lost(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, first, own, bare = RunGroup(), ValueError("first"), OSError("own"), SystemExit(3)
+    first.__cause__ = first.__context__ = KeyError("why")
+
+    async def execute() -> None:
+        with contextlib.suppress(trio.Cancelled):
+            await trio.sleep_forever()
+        try:
+            raise own
+        except OSError:
+            raise bare from None
+
+    group.add(execute)
+    group.add(fail_at(1, first))
+    assert await raised_by(group) is bare
+    assert bare.__context__ is first
+    assert first.__context__ is first.__cause__
+    assert first.__context__.__context__ is own
+
+
+async def test_promise_12_many_bare_exceptions_during_a_stop_cost_no_more_than_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group, number = RunGroup(), 300
+
+    async def execute() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise Bare
+
+    for _ in range(number):
+        group.add(execute)
+    group.add(functools.partial(give, 0, None), ignore)
+    cancels = count_calls(trio.CancelScope.cancel.__code__)
+    with cancels:
+        assert isinstance(await raised_by(group), Bare)
+    assert len(caplog.records) == number - 1
+    assert cancels.number < 4 * number
 
 
 async def test_promise_12_no_loop_of_contexts_is_made(
@@ -1489,6 +1586,18 @@ async def test_promise_17_a_stop_within_10_s_says_nothing(
     assert caplog.messages == []
 
 
+async def test_promise_17_who_is_cancelled_already_is_not_said_to_be_when_a_grace_ends(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = RunGroup(grace=5)
+    group.add(functools.partial(stubborn, 8))
+    group.add(functools.partial(stubborn, 8), ignore, grace=2, name="own grace")
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    (message,) = caplog.messages
+    assert message.startswith("cancelled because the grace has ended:\n  'own grace' at ")
+
+
 # ---- 18
 
 
@@ -1611,6 +1720,61 @@ async def test_promise_20_six_hundred_nested_groups_come_down_when_the_innermost
     assert await raised_by(groups[0]) is error
 
 
+class OwnArguments(Exception):
+    args: Any = None
+
+
+class NoTruth(Exception):
+    def __bool__(self) -> bool:
+        raise RuntimeError("neither true nor false")
+
+
+class Empty(Exception):
+    def __len__(self) -> int:
+        return 0
+
+
+class NoEquality(Exception):
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("not to be compared")
+
+
+class EqualToAll(Exception):
+    __hash__ = Exception.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+class NoContext(Exception):
+    @property
+    def __context__(self) -> BaseException | None:  # type: ignore[override]
+        raise RuntimeError("no context")
+
+
+@pytest.mark.parametrize("kind", [OwnArguments, NoTruth, Empty, NoEquality, EqualToAll, NoContext])
+async def test_promise_20_errors_of_odd_classes_harm_nothing(
+    autojump_clock: trio.testing.MockClock,
+    kind: type[Exception],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first, later, bare = kind(), kind(), SystemExit(3)
+    group, log = RunGroup(), Log()
+    group.add(*log.actor("later", then=later))
+    group.add(fail_at(1, first))
+    assert await raised_by(group) is first
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is later
+    group = RunGroup()
+    group.add(*log.actor("bare", then=bare))
+    group.add(fail_at(1, first))
+    assert await raised_by(group) is bare
+    assert bare.__context__ is first
+
+
 async def no_cycle_after(run: Callable[[], Awaitable[None]]) -> None:
     """Nothing waits for the collector once `run` is over."""
     await run()
@@ -1647,7 +1811,10 @@ def test_the_search_for_cycles_knows_what_is_ours() -> None:
 
 
 @pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
-@pytest.mark.parametrize("kind", ["error", "bare", "clean", "cancelled", "interrupt error"])
+@pytest.mark.parametrize(
+    "kind",
+    ["error", "bare", "clean", "cancelled", "interrupt error", "failing clean-up", "reporter"],
+)
 async def test_promise_20_no_reference_cycle_is_left(
     interrupt: Interrupt | None, kind: str
 ) -> None:
@@ -1657,6 +1824,16 @@ async def test_promise_20_no_reference_cycle_is_left(
     def broken(error: BaseException | None) -> object:
         return raise_new(OSError)
 
+    async def fail_to_clean_up() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError
+
+    async def report_and_fail(*, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        raise ValueError
+
     async def run() -> None:
         group = RunGroup(grace=1)
         endings: dict[str, Callable[[], Awaitable[object]]] = {
@@ -1665,8 +1842,12 @@ async def test_promise_20_no_reference_cycle_is_left(
             "clean": lambda: give(0, "value"),
             "cancelled": trio.sleep_forever,
             "interrupt error": lambda: give(0, "value"),
+            "failing clean-up": fail_to_clean_up,
         }
-        group.add(endings[kind], broken if kind == "interrupt error" else interrupt)
+        if kind == "reporter":
+            group.add(report_and_fail, interrupt, reports_started=True)
+        else:
+            group.add(endings[kind], broken if kind == "interrupt error" else interrupt)
         group.add(trio.sleep_forever)
         try:
             with trio.move_on_after(0):

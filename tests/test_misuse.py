@@ -6,6 +6,7 @@ import asyncio
 import functools
 import math
 from collections.abc import AsyncIterator, Callable
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -114,6 +115,9 @@ class Server:
 def optional(error: BaseException | None = None, *, fast: bool = True) -> None: ...
 
 
+def with_default(error: BaseException | None, group: object = None) -> None: ...
+
+
 def any_number(*errors: BaseException | None) -> None: ...
 
 
@@ -122,6 +126,7 @@ def any_number(*errors: BaseException | None) -> None: ...
     [
         interrupt,
         optional,
+        with_default,
         any_number,
         Server().close,
         Server(),
@@ -139,13 +144,14 @@ async def test_an_interrupt_that_can_is_taken(function: Any) -> None:
     "make", [RunGroup, lambda grace: RunGroup().add(ticker, print, grace=grace)]
 )
 def test_a_grace_must_be_seconds(make: Callable[..., Any]) -> None:
-    for grace in (-1, math.nan, -math.inf):
+    for grace in (-1, math.nan, -math.inf, -(10**400)):
         with pytest.raises(ValueError, match="grace must be 0 or more seconds"):
             make(grace=grace)
-    for thing in (None, "soon", [1]):
+    for thing in (None, "5", b"5", [1], 1j):
         with pytest.raises(TypeError, match="grace must be a number of seconds"):
             make(grace=thing)
-    for grace in (0, 3, 2.5, math.inf):
+    right: list[Any] = [0, 3, 2.5, math.inf, 10**400, Fraction(1, 3)]
+    for grace in right:
         make(grace=grace)
 
 

@@ -15,14 +15,14 @@ from trio.lowlevel import enable_ki_protection
 Execute: TypeAlias = Callable[[], Awaitable[object]]
 Interrupt: TypeAlias = Callable[[BaseException | None], None]
 
-_taken: Final[set[signal.Signals]] = set()
+_taken: Final[set[int]] = set()
 
 
 class SignalReceived(Exception):  # noqa: N818 - it is news, not an error; so is Go's
     """Raised by `signal_actor` when a signal has arrived. Go: `SignalError`.
 
     Attributes:
-        signal: The `signal.Signals` member.
+        signal: The `signal.Signals` member; the number, for a signal that has none.
         exit_code: The exit status by which a shell would tell of it: 128 + its number.
 
     Example:
@@ -35,11 +35,11 @@ class SignalReceived(Exception):  # noqa: N818 - it is news, not an error; so is
     """
 
     def __init__(self, received: int) -> None:
-        self.signal = signal.Signals(received)
-        super().__init__(f"received signal {self.signal.name}")
+        self.signal = _member(received)
+        super().__init__(f"received signal {_name(received)}")
 
     def __reduce__(self) -> tuple[type[SignalReceived], tuple[int]]:
-        return SignalReceived, (self.signal.value,)
+        return SignalReceived, (int(self.signal),)
 
     @property
     def exit_code(self) -> int:
@@ -77,7 +77,7 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
     @enable_ki_protection
     async def signal_actor() -> NoReturn:
         if taken := _taken.intersection(wanted):
-            names = ", ".join(sorted(each.name for each in taken))
+            names = ", ".join(map(_name, sorted(taken)))
             raise RuntimeError(
                 f"another signal_actor is waiting for {names}; use one per signal, in the "
                 "outermost group"
@@ -111,7 +111,7 @@ def scope_actor(scope: trio.CancelScope) -> tuple[Execute, None]:
         ScopeCancelled: From `execute`, when the scope is cancelled.
         trio.TooSlowError: From `execute`, when its deadline passes.
         TypeError: `scope` is no `trio.CancelScope`.
-        ValueError: `scope` has been entered already.
+        ValueError: `scope` has been entered already, or is shielded.
     """
     if not isinstance(scope, trio.CancelScope):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"scope_actor() takes a trio.CancelScope, not {type(scope).__name__}")
@@ -119,6 +119,11 @@ def scope_actor(scope: trio.CancelScope) -> tuple[Execute, None]:
         raise ValueError(
             "scope_actor() enters the scope itself, and a scope can be entered only once; "
             "pass a new trio.CancelScope() and cancel that one"
+        )
+    if scope.shield:
+        raise ValueError(
+            "scope_actor() could not be interrupted behind the shield of this scope; pass a "
+            "trio.CancelScope() without shield=True"
         )
 
     @enable_ki_protection
@@ -224,13 +229,25 @@ def _check_options(options: dict[str, object]) -> None:
         )
 
 
-def _signal(number: int) -> signal.Signals:
+def _signal(number: int) -> int:
     if not isinstance(number, int):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"signal_actor() takes signals such as signal.SIGTERM, not {number!r}")
-    wanted = signal.Signals(number)
-    if wanted in (signal.SIGKILL, signal.SIGSTOP):
-        raise ValueError(f"no process can wait for {wanted.name}")
-    return wanted
+    if number not in signal.valid_signals():
+        raise ValueError(f"there is no signal {number}")
+    if number in (signal.SIGKILL, signal.SIGSTOP):
+        raise ValueError(f"no process can wait for {_name(number)}")
+    return number
+
+
+def _member(number: int) -> signal.Signals | int:
+    try:
+        return signal.Signals(number)
+    except ValueError:  # a real-time signal
+        return number
+
+
+def _name(number: int) -> str:
+    return getattr(_member(number), "name", str(number))
 
 
 def _signal_group(group: int, number: int) -> bool:

@@ -7,7 +7,7 @@ import inspect
 import math
 import types
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, cast
+from typing import Any, SupportsFloat, cast
 
 _ASYNCIO_HELP = "asyncio code does not run on trio by itself; wrap it with trio_asyncio.aio_as_trio"
 _ASYNCIO_ERRORS = ("no running event loop", "trio.run received unrecognized yield message")
@@ -22,16 +22,18 @@ def default_name(execute: Callable[..., object]) -> str:
 
 def as_grace(grace: float) -> float:
     """Check a number of seconds."""
-    try:
-        grace = float(grace)
-    except (TypeError, ValueError):
+    if not isinstance(grace, SupportsFloat):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
-            f"grace must be a number of seconds, not {type(grace).__name__}; leave it out "
-            "to wait as long as it takes"
-        ) from None
-    if math.isnan(grace) or grace < 0:
+            f"grace must be a number of seconds, not {_kind(grace)}; leave it out to wait as "
+            "long as it takes"
+        )
+    try:
+        seconds = float(grace)
+    except OverflowError:  # a very long integer
+        seconds = math.inf if grace > 0 else -math.inf
+    if math.isnan(seconds) or seconds < 0:
         raise ValueError(f"grace must be 0 or more seconds, not {grace}")
-    return grace
+    return seconds
 
 
 def check_execute(execute: object) -> None:
@@ -102,8 +104,7 @@ def as_coroutine(result: object, function: Callable[..., object]) -> Coroutine[A
 
 def asyncio_hint(error: BaseException) -> str:
     """Explain the two errors that asyncio code raises on trio; empty for any other."""
-    message = error.args[0] if error.args else None
-    if isinstance(message, str) and message.startswith(_ASYNCIO_ERRORS):
+    if type(error) in (RuntimeError, TypeError) and str(error).startswith(_ASYNCIO_ERRORS):
         return f" ({_ASYNCIO_HELP})"
     return ""
 
@@ -129,8 +130,9 @@ def _takes_one_argument(function: Callable[..., object]) -> bool:
     # inspect.signature costs 15 µs, which is too much for a plain function or method.
     code = getattr(function, "__code__", None)
     if isinstance(code, types.CodeType) and code.co_kwonlyargcount == 0:
-        bound = isinstance(function, types.MethodType)
-        if code.co_argcount - bound == 1:
+        most = code.co_argcount - isinstance(function, types.MethodType)
+        least = most - len(getattr(function, "__defaults__", None) or ())
+        if least <= 1 <= most:
             return True
     return _binds(function)
 

@@ -215,8 +215,9 @@ class RunGroup:
                 "another RunGroup"
             )
         if not self._actors:
-            self.record = Record((), ended=0.0, how="returned")
+            self.record = Record((), ended=0.0, how="cancelled")
             await trio.lowlevel.checkpoint()
+            self.record.how = "returned"
             task_status.started({})
             return None
         run = self._current = _Run(tuple(self._actors), self.grace)
@@ -228,17 +229,18 @@ class RunGroup:
                 return value
             # Where run() is called inside an except block, `raise` would make the exception
             # handled there the context of this one, which has a context of its own.
-            context = error.__context__
+            context = _context_of(error)
             try:
                 raise error
             finally:
-                # Not `error.__context__ = context`: a frozen error would refuse it.
-                BaseException.__setattr__(error, "__context__", context)
+                _set_context(error, context)
         finally:
             self._current = None
-            # The traceback of the error leads here. There must be no way back to it: such a
-            # cycle would keep everything alive until the garbage collector comes along.
-            del self, run, error, context
+            # The tracebacks of the errors lead here, and into the frames of the run. There
+            # must be no way back from there to the errors: such a cycle would keep them all
+            # alive until the garbage collector comes along.
+            run.let_go()
+            del self, error, context
 
     @enable_ki_protection
     def interrupt(self, error: BaseException | None = None) -> None:
@@ -284,7 +286,8 @@ class _Run:
     scopes: list[trio.CancelScope] = attrs.field(init=False)  # empty: the nursery's will do
     active: int = attrs.field(init=False)  # tasks in the nursery that drive() waits for
 
-    # The start: how many begins and calls of started() are still to come.
+    # The start: how many begins, and begins and calls of started(), are still to come.
+    not_begun: int = attrs.field(init=False)
     not_ready: int = attrs.field(init=False)
     ready: trio.Event = attrs.field(factory=trio.Event, init=False)  # or stopping
     started: dict[str, object] = attrs.field(factory=dict[str, object], init=False)
@@ -300,20 +303,21 @@ class _Run:
     )  # a heap: until when, which actor
     graces_over: bool = attrs.field(default=False, init=False)
     alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    interrupting: trio.CancelScope | None = attrs.field(default=None, init=False)
+    interrupt_scope: trio.CancelScope | None = attrs.field(default=None, init=False)
     done: trio.Event | None = attrs.field(default=None, init=False)
 
-    # The result: a bare exception (Ctrl-C and its like) goes before the error, that before
-    # the value.
-    value: object = attrs.field(default=None, init=False)
-    error: BaseException | None = attrs.field(default=None, init=False)
+    # The result, what goes first comes first: Ctrl-C and its like, never in a group; the
+    # error; a cancellation from outside; a Cancelled that somebody had kept; the value.
     bare: BaseException | None = attrs.field(default=None, init=False)
+    error: BaseException | None = attrs.field(default=None, init=False)
+    stray: BaseException | None = attrs.field(default=None, init=False)
+    value: object = attrs.field(default=None, init=False)
     raiser: str = attrs.field(default=_CALLER, init=False)
     later: list[str] = attrs.field(factory=list[str], init=False)
 
     def __attrs_post_init__(self) -> None:
         self.record = Record(tuple([ActorRecord(actor.name) for actor in self.actors]))
-        self.active = len(self.actors)
+        self.active = self.not_begun = len(self.actors)
         self.not_ready = self.active + sum([actor.reports_started for actor in self.actors])
         # An actor with its own interrupt and a finite grace is given time to stop in order,
         # whatever is cancelled around run(): it has to be shielded before that happens.
@@ -336,14 +340,15 @@ class _Run:
     ) -> tuple[object, BaseException | None]:
         """Run everything; hand back what `run()` is to return, and what it is to raise."""
         error: BaseException | None = None
-        nursery: trio.Nursery | None = None
         try:
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
                 # Run each actor.
                 self.start_all(nursery)
                 # Wait for the first to exit, or for a request to stop.
                 await self.wait_for_stop(task_status)
-                # Interrupt them all.
+                # Interrupt them all, but none that has not begun.
+                while self.not_begun:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
                 self.begin_stop(nursery)
                 # Wait for all to exit.
                 await self.wait_for_all(nursery)
@@ -351,25 +356,25 @@ class _Run:
             # No actor's error takes this road: only trio's own complaint, about an actor
             # that left its scopes or nurseries in disorder.
             error = exc
-        if error is not None:
-            for part in getattr(error, "exceptions", (error,)):
-                self.keep("a task of the group", part, settles=True)
         try:
+            for part in getattr(error, "exceptions", () if error is None else (error,)):
+                self.keep("a task", part, settles=True)
             # Tell what the first one gave.
             self.record.ended = self.record.now()
-            error = self.bare or self.error
-            if error is None or _without_cancelled(error) is None:
-                # A cancellation from outside was absorbed to stop in order: now it goes on
-                # its way, and takes precedence over a value.
+            error = self.error if self.bare is None else self.bare
+            if error is None:
+                # A cancellation from outside was absorbed, to stop in order: now it goes on
+                # its way.
                 try:
                     await trio.lowlevel.checkpoint_if_cancelled()
                 except BaseException as exc:  # noqa: BLE001 - run() raises it
                     error = exc
+                else:
+                    error = self.stray
             self.conclude(error)
             return self.value, error
         finally:
-            # The traceback of Ctrl-C leads here: there must be no way back to it.
-            del self, error, nursery
+            del error  # see RunGroup.run()
 
     def start_all(self, nursery: trio.Nursery) -> None:
         scopes: Iterable[_Scope] = self.scopes or itertools.repeat(_NO_SCOPE)
@@ -389,20 +394,16 @@ class _Run:
             # From outside, and first: an order to stop. Had something else begun the stop in
             # this tick already, we would have been woken without; then it is a second order.
             self.began_outside = self.cancelled_outside
-        finally:
-            del self  # as in drive()
 
     def begin_stop(self, nursery: trio.Nursery) -> None:
-        if not self.scopes:
-            now = self.record.now()
-            for record in self.record.actors:
-                record.interrupted = now
-            nursery.cancel_scope.cancel(reason=self.reason())
-        else:
+        if self.scopes:
             self.group_deadline = trio.current_time() + self.grace
             self.push_deadline(self.group_deadline, _EVERYBODY)
             self.active += 1
             nursery.start_soon(self.interrupt_all, name=_INTERRUPTS_TASK)
+        else:
+            self.record.interrupt_all_at(self.record.now())
+            nursery.cancel_scope.cancel(reason=self.reason())
         self.done = trio.Event()
 
     async def wait_for_all(self, nursery: trio.Nursery) -> None:
@@ -424,7 +425,6 @@ class _Run:
             if now >= patience_ends:
                 patience_ends = math.inf
                 self.warn_of_waiting(nursery)
-        del self, nursery  # as in drive()
 
     def hit(self, error: BaseException) -> None:
         """Take what reached the calling task: a cancellation from outside, or Ctrl-C."""
@@ -432,6 +432,7 @@ class _Run:
             self.cancelled_outside = True
             self.stop(error, reason="run() is cancelled from outside")
         else:
+            # A second Ctrl-C has no news but its coming.
             if not (isinstance(error, KeyboardInterrupt) and isinstance(self.bare, type(error))):
                 self.keep(_CALLER, error, settles=True)
             self.stop(error, reason=f"{type(error).__name__} in {_CALLER}")
@@ -450,14 +451,14 @@ class _Run:
         error: BaseException | None = None
         coroutine: Coroutine[Any, Any, object] | None = None
         record.began = self.record.now()
+        self.not_begun -= 1
         self.one_ready()
         try:
             with scope:
                 # Caught inside the scope, which would take a group with Cancelled in it apart.
                 try:
                     if actor.reports_started:
-                        status = _Started(self, actor.name)
-                        result = actor.execute(task_status=status)
+                        result = actor.execute(task_status=_Started(self, actor.name))
                     else:
                         result = actor.execute()
                     coroutine = as_coroutine(result, actor.execute)
@@ -469,9 +470,11 @@ class _Run:
                 if isinstance(error, KeyboardInterrupt) and coroutine is not None:
                     error = await _begun(coroutine, error)
         finally:
-            self.exited(actor, record, value, error)
-            # The traceback of the error leads here: there must be no way back to it.
-            del self, record, coroutine, value, error
+            try:
+                self.exited(actor, record, value, error)
+            finally:
+                self.leave()
+                del record, error  # see RunGroup.run()
 
     def one_ready(self) -> None:
         self.not_ready -= 1
@@ -500,14 +503,12 @@ class _Run:
             settles = first or self.is_cancelled_from_outside(actor, record)
             self.keep(f"actor {shorten(actor.name)!r}", record.error, settles=settles)
         if first and record.how == "returned" and not actor.ends_group:
-            if self.active == 1:
+            if self.active == 1:  # only we are left
                 self.stop(None, reason="all actors have returned")
         elif first:
             self.value = value
-            if record.how == "cancelled":
-                self.error = raised  # by nobody around us: a Cancelled that someone had kept
-            self.stop(record.error or raised, first=record)
-        self.leave()
+            self.stray = raised if record.how == "cancelled" else None
+            self.stop(raised if record.error is None else record.error, first=record)
 
     def leave(self) -> None:
         self.active -= 1
@@ -519,7 +520,7 @@ class _Run:
 
         Its error then goes before the `Cancelled` that `run()` would raise.
         """
-        if self.began_outside:
+        if self.began_outside or self.stray is not None:
             return True
         if actor.interrupt is None and record.interrupted is not None:
             return False
@@ -551,32 +552,26 @@ class _Run:
     @enable_ki_protection
     async def interrupt_all(self) -> None:
         """Call every interrupt, in the order of `add`, one at a time."""
-        record = interrupt = None
-        # Every execute has begun by now: their tasks were started before this one.
-        for index, record in enumerate(self.record.actors):
-            record.interrupted = self.record.now()
-            interrupt = self.actors[index].interrupt
-            if interrupt is None:
+        for index, actor in enumerate(self.actors):
+            self.record.actors[index].interrupted = self.record.now()
+            if actor.interrupt is None:
                 self.scopes[index].cancel(reason=self.reason())
             else:
-                await self.interrupt(index, interrupt)
+                await self.call_interrupt(index, actor, actor.interrupt)
         self.leave()
-        # The traceback of an interrupt's error leads here: there must be no way back.
-        del self, record, interrupt
 
     @enable_ki_protection
-    async def interrupt(self, index: int, interrupt: _Interrupt) -> None:
-        """Call one interrupt, within its actor's deadline."""
-        actor = self.actors[index]
+    async def call_interrupt(self, index: int, actor: _Actor, interrupt: _Interrupt) -> None:
+        """Call one interrupt; await it, if it is async, within its actor's deadline."""
         error: BaseException | None = None
         coroutine: Coroutine[Any, Any, object] | None = None
         deadline = min(trio.current_time() + actor.grace, self.group_deadline)
         if deadline < self.group_deadline:
             self.push_deadline(deadline, index)
-        with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as limit:
-            self.interrupting = limit
+        with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
+            self.interrupt_scope = scope
             if self.graces_over:
-                limit.cancel(reason="every grace is over")
+                scope.cancel(reason="every grace is over")
             try:
                 result = interrupt(self.cause)
                 if inspect.isawaitable(result):
@@ -586,12 +581,12 @@ class _Run:
                 error = exc
             if isinstance(error, KeyboardInterrupt) and coroutine is not None:
                 error = await _begun(coroutine, error)
-            self.interrupting = None
+            self.interrupt_scope = None
         if error is not None and (error := _without_cancelled(error)) is not None:
             self.record.actors[index].interrupt_error = error
             self.scopes[index].cancel(reason="its interrupt raised an exception")
             self.keep(f"the interrupt of actor {shorten(actor.name)!r}", error, settles=False)
-        del self, error  # as in interrupt_all()
+        del error  # see RunGroup.run()
 
     def push_deadline(self, deadline: float, index: int) -> None:
         if deadline < math.inf:
@@ -606,18 +601,19 @@ class _Run:
             due += range(len(self.actors)) if index == _EVERYBODY else [index]
         names: list[str] = []
         for index in due:
-            if self.record.actors[index].exited is None:
+            if self.record.actors[index].exited is None and not self.scopes[index].cancel_called:
                 names.append(self.actors[index].name)
                 self.scopes[index].cancel(reason="its grace has ended")
         if names:
             _report("cancelled because the grace has ended:%s", where(nursery, names))
 
     def end_all_graces(self, reason: str) -> None:
-        self.graces_over = True
-        for scope in self.scopes:
-            scope.cancel(reason=reason)
-        if self.interrupting is not None:
-            self.interrupting.cancel(reason=reason)
+        if not self.graces_over:
+            self.graces_over = True
+            for scope in self.scopes:
+                scope.cancel(reason=reason)
+            if self.interrupt_scope is not None:
+                self.interrupt_scope.cancel(reason=reason)
 
     def warn_of_waiting(self, nursery: trio.Nursery) -> None:
         names = [
@@ -626,7 +622,7 @@ class _Run:
             if record.exited is None
             and (actor.interrupt is None or min(actor.grace, self.grace) == math.inf)
         ]
-        if self.interrupting is not None and self.interrupting.deadline == math.inf:
+        if self.interrupt_scope is not None and self.interrupt_scope.deadline == math.inf:
             names.append(_INTERRUPTS_TASK)
         if names:
             _report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(nursery, names))
@@ -650,7 +646,7 @@ class _Run:
                 self.raiser = who
         else:
             self.later.append(f"{who} raised {describe(error)}")
-            _report("%s raised an exception after the first exit", who, error=error)
+            _report("%s raised an error after the stop had begun", who, error=error)
 
     def conclude(self, error: BaseException | None) -> None:
         """Write into the record, and onto the error, how the run has ended."""
@@ -662,8 +658,8 @@ class _Run:
             return
         self.record.how = "raised"
         self.record.error = error
-        if error is self.bare and self.error is not None and error not in _contexts(self.error):
-            BaseException.__setattr__(error, "__context__", self.error)
+        if error is self.bare and self.error is not None:
+            _displace(self.error, error)
         if self.raiser is _CALLER and not self.later:
             return
         later = self.later[:_MOST_NOTED]
@@ -674,6 +670,11 @@ class _Run:
         with contextlib.suppress(Exception):  # an error that refuses notes is raised without
             if note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
+
+    def let_go(self) -> None:
+        """Hold no error any more."""
+        self.bare = self.error = self.stray = self.cause = None
+        del self.record
 
 
 @attrs.define(eq=False)
@@ -756,15 +757,38 @@ def _bare(error: BaseException) -> BaseException | None:
     return None
 
 
-def _contexts(error: BaseException | None) -> list[BaseException]:
-    """List an error and its chain of contexts."""
-    chain: list[BaseException] = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__context__
-    return chain
+# An exception class may define an attribute of its own in this place, or refuse to be set.
+_CONTEXT: Final = vars(BaseException)["__context__"]
+
+
+def _context_of(error: BaseException) -> BaseException | None:
+    return cast("BaseException | None", _CONTEXT.__get__(error))
+
+
+def _set_context(error: BaseException, context: BaseException | None) -> None:
+    _CONTEXT.__set__(error, context)
+
+
+def _displace(error: BaseException, bare: BaseException) -> None:
+    """Make `error` the context of the bare exception that is raised in its place.
+
+    A context that the bare one had moves to the end of the chain: nothing is lost.
+    """
+    before = _context_of(bare)
+    last, seen = error, {id(error)}
+    while (context := _context_of(last)) is not None and id(context) not in seen:
+        last = context
+        seen.add(id(last))
+    if id(bare) in seen:
+        return
+    if not (before is None or isinstance(before, trio.Cancelled) or id(before) in seen):
+        _set_context(last, before)
+    _set_context(bare, error)
 
 
 def _report(message: str, text: str, *, error: BaseException | None = None) -> None:
     with contextlib.suppress(Exception):  # a broken log handler must not break the group
-        _log.log(logging.WARNING if error is None else logging.ERROR, message, text, exc_info=error)
+        level, exc_info = logging.WARNING, None
+        if error is not None:  # not `exc_info=error`: an error may be false
+            level, exc_info = logging.ERROR, (type(error), error, error.__traceback__)
+        _log.log(level, message, text, exc_info=exc_info)

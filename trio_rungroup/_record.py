@@ -98,6 +98,11 @@ class Record:
         """Tell how many seconds ago the run began. Only inside `trio.run`."""
         return trio.current_time() - self._start
 
+    def interrupt_all_at(self, moment: float) -> None:
+        """Write down that all actors were interrupted at one moment."""
+        for actor in self.actors:
+            actor.interrupted = moment
+
     @property
     def end(self) -> float:
         """Where the timeline ends: the end of the run, or now if it is still going."""
