@@ -28,7 +28,7 @@ import itertools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Final, TypeAlias, TypeVar, cast, final
+from typing import Any, Final, TypeAlias, TypeVar, final
 
 import attrs
 import trio
@@ -42,6 +42,7 @@ from ._checks import (
     check_interrupt,
     default_name,
 )
+from ._errors import bare_in, context_of, displace, set_context, without_cancelled
 from ._record import ActorRecord, Record, describe, shorten
 from ._where import where
 
@@ -229,11 +230,11 @@ class RunGroup:
                 return value
             # Where run() is called inside an except block, `raise` would make the exception
             # handled there the context of this one, which has a context of its own.
-            context = _context_of(error)
+            context = context_of(error)
             try:
                 raise error
             finally:
-                _set_context(error, context)
+                set_context(error, context)
         finally:
             self._current = None
             # The tracebacks of the errors lead here, and into the frames of the run. There
@@ -248,7 +249,9 @@ class RunGroup:
 
         Does nothing when no run is under way or the stop has begun: to interrupt a group,
         start it with `await nursery.start(group.run)`. With `run` this makes a pair, so
-        groups nest: `outer.add(inner.run, inner.interrupt)`.
+        groups nest: `outer.add(inner.run, inner.interrupt)`. An inner group that is added
+        without its `interrupt` is cancelled when the outer one stops; that is its first
+        request, and the graces that it then gives cannot be cut short by a second.
 
         Args:
             error: What the interrupts are given.
@@ -491,7 +494,7 @@ class _Run:
     ) -> None:
         """File an exit; begin the stop if it is the first."""
         record.exited = self.record.now()
-        record.error = None if raised is None else _without_cancelled(raised)
+        record.error = None if raised is None else without_cancelled(raised)
         if raised is None:
             record.how = "returned"
         else:
@@ -582,7 +585,7 @@ class _Run:
             if isinstance(error, KeyboardInterrupt) and coroutine is not None:
                 error = await _begun(coroutine, error)
             self.interrupt_scope = None
-        if error is not None and (error := _without_cancelled(error)) is not None:
+        if error is not None and (error := without_cancelled(error)) is not None:
             self.record.actors[index].interrupt_error = error
             self.scopes[index].cancel(reason="its interrupt raised an exception")
             self.keep(f"the interrupt of actor {shorten(actor.name)!r}", error, settles=False)
@@ -631,7 +634,7 @@ class _Run:
 
     def keep(self, who: str, error: BaseException, *, settles: bool) -> None:
         """Lose no error: it becomes the result, or is logged and noted as a later one."""
-        bare = _bare(error)
+        bare = bare_in(error)
         if bare is not None and self.stopping.is_set():
             self.end_all_graces(f"{type(bare).__name__} during the stop")
         if bare is not None and self.bare is None:
@@ -653,13 +656,13 @@ class _Run:
         self.record.how = "returned"
         if error is None:
             return
-        if _without_cancelled(error) is None:
+        if without_cancelled(error) is None:
             self.record.how = "cancelled"
             return
         self.record.how = "raised"
         self.record.error = error
         if error is self.bare and self.error is not None:
-            _displace(self.error, error)
+            displace(self.error, error)
         if self.raiser is _CALLER and not self.later:
             return
         later = self.later[:_MOST_NOTED]
@@ -729,61 +732,6 @@ def _is_cancelled() -> bool:
         # It asks the scopes around us one inside the other, and hundreds of nested groups
         # are too many; but it stops at once where it meets a cancelled one.
         return False
-
-
-def _without_cancelled(error: BaseException) -> BaseException | None:
-    """Take `trio.Cancelled` out: the very same object if there is none in it."""
-    if isinstance(error, trio.Cancelled):
-        return None
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        try:
-            cancelled, rest = group.split(trio.Cancelled)
-        except Exception:  # noqa: BLE001 - a group that cannot be split is kept whole
-            return group
-        return group if cancelled is None else rest
-    return error
-
-
-def _bare(error: BaseException) -> BaseException | None:
-    """Find the KeyboardInterrupt, SystemExit or the like that must never be wrapped."""
-    todo = [error]
-    while todo:
-        error = todo.pop()
-        if isinstance(error, BaseExceptionGroup):
-            todo += reversed(cast("BaseExceptionGroup[BaseException]", error).exceptions)
-        elif not isinstance(error, (Exception, trio.Cancelled)):
-            return error
-    return None
-
-
-# An exception class may define an attribute of its own in this place, or refuse to be set.
-_CONTEXT: Final = vars(BaseException)["__context__"]
-
-
-def _context_of(error: BaseException) -> BaseException | None:
-    return cast("BaseException | None", _CONTEXT.__get__(error))
-
-
-def _set_context(error: BaseException, context: BaseException | None) -> None:
-    _CONTEXT.__set__(error, context)
-
-
-def _displace(error: BaseException, bare: BaseException) -> None:
-    """Make `error` the context of the bare exception that is raised in its place.
-
-    A context that the bare one had moves to the end of the chain: nothing is lost.
-    """
-    before = _context_of(bare)
-    last, seen = error, {id(error)}
-    while (context := _context_of(last)) is not None and id(context) not in seen:
-        last = context
-        seen.add(id(last))
-    if id(bare) in seen:
-        return
-    if not (before is None or isinstance(before, trio.Cancelled) or id(before) in seen):
-        _set_context(last, before)
-    _set_context(bare, error)
 
 
 def _report(message: str, text: str, *, error: BaseException | None = None) -> None:

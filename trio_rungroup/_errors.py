@@ -1,0 +1,61 @@
+"""Exceptions taken apart: which part is the result, and what is its context."""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+import trio
+
+# An exception class may define an attribute of its own in this place, or refuse to be set.
+_CONTEXT: Final = vars(BaseException)["__context__"]
+
+
+def without_cancelled(error: BaseException) -> BaseException | None:
+    """Take `trio.Cancelled` out: the very same object if there is none in it."""
+    if isinstance(error, trio.Cancelled):
+        return None
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        try:
+            cancelled, rest = group.split(trio.Cancelled)
+        except Exception:  # noqa: BLE001 - a group that cannot be split is kept whole
+            return group
+        return group if cancelled is None else rest
+    return error
+
+
+def bare_in(error: BaseException) -> BaseException | None:
+    """Find the KeyboardInterrupt, SystemExit or the like that must never be wrapped."""
+    todo = [error]
+    while todo:
+        error = todo.pop()
+        if isinstance(error, BaseExceptionGroup):
+            todo += reversed(cast("BaseExceptionGroup[BaseException]", error).exceptions)
+        elif not isinstance(error, (Exception, trio.Cancelled)):
+            return error
+    return None
+
+
+def context_of(error: BaseException) -> BaseException | None:
+    return cast("BaseException | None", _CONTEXT.__get__(error))
+
+
+def set_context(error: BaseException, context: BaseException | None) -> None:
+    _CONTEXT.__set__(error, context)
+
+
+def displace(error: BaseException, bare: BaseException) -> None:
+    """Make `error` the context of the bare exception that is raised in its place.
+
+    A context that the bare one had moves to the end of the chain: nothing is lost.
+    """
+    before = context_of(bare)
+    last, seen = error, {id(error)}
+    while (context := context_of(last)) is not None and id(context) not in seen:
+        last = context
+        seen.add(id(last))
+    if id(bare) in seen:
+        return
+    if not (before is None or isinstance(before, trio.Cancelled) or id(before) in seen):
+        set_context(last, before)
+    set_context(bare, error)
