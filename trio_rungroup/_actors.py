@@ -35,7 +35,7 @@ class SignalReceived(Exception):  # noqa: N818 - it is news, not an error; so is
     """
 
     def __init__(self, received: int) -> None:
-        self.signal = _member(received)
+        self.signal: signal.Signals | int = _member(received)
         super().__init__(f"received signal {_name(received)}")
 
     def __reduce__(self) -> tuple[type[SignalReceived], tuple[int]]:
