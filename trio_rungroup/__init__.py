@@ -3,9 +3,12 @@
 from ._actors import (
     ScopeCancelled as ScopeCancelled,
     SignalReceived as SignalReceived,
+    future_actor as future_actor,
+    listener_actor as listener_actor,
     process_actor as process_actor,
     scope_actor as scope_actor,
     signal_actor as signal_actor,
+    thread_actor as thread_actor,
 )
 from ._group import RunGroup as RunGroup
 from ._record import ActorRecord as ActorRecord, Record as Record
@@ -16,7 +19,10 @@ __all__ = [
     "RunGroup",
     "ScopeCancelled",
     "SignalReceived",
+    "future_actor",
+    "listener_actor",
     "process_actor",
     "scope_actor",
     "signal_actor",
+    "thread_actor",
 ]

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import inspect
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NoReturn, TypeAlias
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
+import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
-Execute: TypeAlias = Callable[[], Awaitable[object]]
-Interrupt: TypeAlias = Callable[[BaseException | None], None]
+from ._checks import check_interrupt, default_name
+from ._record import describe
 
+Execute: TypeAlias = Callable[[], Awaitable[object]]
+Interrupt: TypeAlias = Callable[[BaseException | None], object]
+
+_StreamT = TypeVar("_StreamT", bound=trio.abc.AsyncResource)
+_Listener: TypeAlias = trio.abc.Listener[Any]
+
+_log: Final = logging.getLogger("trio_rungroup")
 _taken: Final[set[int]] = set()
+_MOST_QUEUED: Final = 0xFFFF  # connections; what trio asks the kernel to queue
 
 
 class SignalReceived(Exception):  # noqa: N818 - it is news, not an error; so is Go's
@@ -213,6 +228,229 @@ def process_actor(
     return process_actor, interrupt
 
 
+def listener_actor(
+    handler: Callable[[_StreamT], Awaitable[object]],
+    listeners: Sequence[trio.abc.Listener[_StreamT]],
+) -> tuple[Execute, Interrupt]:
+    """Make an actor that serves connections, and finishes those it has when it stops.
+
+    It is `trio.serve_listeners` with an orderly stop. The interrupt accepts what the kernel
+    has queued already (closing would reset those connections) and closes the listeners, at
+    once and without waiting: from then on a new connection is refused. (One whose handshake
+    ends in the microseconds between the two is reset; no system offers better.) The actor
+    exits when the handlers in flight have finished. A handler that waits for a request that
+    never comes holds that up, so give the actor a grace when adding it.
+
+    `execute` takes trio's `task_status` and reports the listeners, for `reports_started`.
+    They are closed when it exits, so a group with this actor runs once. The path of a Unix
+    socket stays.
+
+    Cancellation:
+        When the grace has expired, or from outside: the listeners are closed and the
+        handlers are cancelled.
+
+    Args:
+        handler: An async function of one stream. The stream is closed when it exits.
+        listeners: A list of listeners, as from `await trio.open_tcp_listeners(80)`. Only a
+            `trio.SocketListener`, also inside a `trio.SSLListener`, shows what is queued;
+            one of another kind is closed when its task gets its next turn.
+
+    Raises:
+        ExceptionGroup: From `execute`, as from `trio.serve_listeners`: what a handler or a
+            listener raised; it cancels the other handlers.
+        TypeError: `handler` is not callable, or `listeners` are no listeners.
+        ValueError: There are no listeners.
+
+    Example:
+        ```python
+        listeners = await trio.open_tcp_listeners(8000)
+        group.add(*listener_actor(handle, listeners), grace=10)
+        ```
+    """
+    ours = _check_listeners(handler, listeners)
+    accepting: trio.CancelScope | None = None
+    handlers: trio.Nursery | None = None
+
+    @enable_ki_protection
+    async def listener_actor(
+        *,
+        task_status: trio.TaskStatus[list[trio.abc.Listener[_StreamT]]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        nonlocal accepting, handlers
+        try:
+            async with trio.open_nursery() as handlers:
+                with trio.CancelScope() as accepting:
+                    await trio.serve_listeners(
+                        handler, ours, handler_nursery=handlers, task_status=task_status
+                    )
+        finally:
+            accepting = handlers = None
+
+    def interrupt(error: BaseException | None) -> None:  # noqa: ARG001 - it is told to everyone
+        if accepting is None or handlers is None:
+            return
+        # Before the closing, which gives an error to those who wait to accept.
+        accepting.cancel(reason="listener_actor was interrupted")
+        for listener in ours:
+            if (listening := _socket_of(listener)) is None:
+                continue
+            queue = _Queue(deque(_queued(listening)))
+            listening.close()
+            source = _with_queue(listener, queue)
+            for _ in range(len(queue.streams)):
+                handlers.start_soon(_handle_queued, handler, source)
+
+    listener_actor.__qualname__ = "listener_actor"
+    return listener_actor, interrupt
+
+
+def thread_actor(
+    execute: Callable[[], object],
+    interrupt: Callable[[BaseException | None], object],
+) -> tuple[Execute, Interrupt]:
+    """Make an actor of a blocking function, in a worker thread of its own.
+
+    It never waits for one of the 40 threads that `trio.to_thread` shares out. The function
+    can call back with `trio.from_thread` and sees the context variables of the group's
+    caller.
+
+    The interrupt is called in the trio thread, possibly before the first line of the
+    function has run. So it should set what stays set: an event, a closed socket, an item in
+    a queue.
+
+    Cancellation:
+        When the grace has expired, or from outside: a thread can only be asked, so it is
+        abandoned, with a warning on the logger `trio_rungroup` that names it. It runs on as
+        a daemon, and what comes out of it is lost.
+
+    Args:
+        execute: A blocking function without parameters.
+        interrupt: A function of one argument that makes `execute` return.
+
+    Raises:
+        BaseException: From `execute`, the very object that the function raised.
+        TypeError: `execute` is not a blocking function, or `interrupt` not a function of
+            one argument.
+
+    Example:
+        ```python
+        group.add(*thread_actor(consume, lambda error: jobs.put(None)), grace=10)
+        ```
+    """
+    if not callable(execute) or inspect.iscoroutinefunction(execute):
+        raise TypeError(
+            "thread_actor() takes a blocking function without parameters; an async one is "
+            "added as it is: group.add(execute, interrupt)"
+        )
+    if interrupt is None:  # pyright: ignore[reportUnnecessaryComparison]
+        raise TypeError(
+            "thread_actor() needs an interrupt, a function of one argument that makes "
+            "execute return: a thread cannot be cancelled, only asked"
+        )
+    check_interrupt(interrupt)
+
+    @enable_ki_protection
+    async def thread_actor() -> object:
+        return await _in_own_thread(execute, default_name(execute))
+
+    thread_actor.__qualname__ = "thread_actor"
+    return thread_actor, interrupt
+
+
+class _Future(Protocol):
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> object: ...
+    def result(self) -> object: ...
+    def cancel(self) -> object: ...
+    def cancelled(self) -> bool: ...
+
+
+def future_actor(
+    submit: Callable[[], _Future],
+    interrupt: Callable[[BaseException | None], object] | None = None,
+) -> tuple[Execute, Interrupt]:
+    """Make an actor of work that runs elsewhere: in a pool, on a cluster.
+
+    It ends when the future is done. Takes the futures of `concurrent.futures`,
+    `dask.distributed`, Parsl, `mpi4py.futures`: any with `add_done_callback`, `result`,
+    `cancel` and `cancelled`. No thread waits for it.
+
+    Without an interrupt the future is cancelled. That keeps work from being begun; but most
+    engines do not stop what is running (the actor waits for it, or on dask forgets it), and
+    Parsl refuses altogether. For that, pass an interrupt that the work listens to, such as
+    the `set` of a `distributed.Event`. A future cancelled after its interrupt is a clean
+    return.
+
+    Cancellation:
+        When the grace has expired, or from outside: the future is cancelled, and the actor
+        exits at once, whatever the engine does. Should a thread be fetching the result from
+        another machine by then, it is abandoned, with a warning.
+
+    Args:
+        submit: A function without parameters that hands back the future. It is called in
+            the trio thread.
+        interrupt: A function of one argument that makes the work end.
+
+    Raises:
+        BaseException: From `execute`, what `submit` raised, or what the future holds. A
+            future cancelled without an interrupt raises its own CancelledError.
+        TypeError: `submit` is not callable, or `interrupt` not a function of one argument.
+            From `execute`, when `submit` hands back no future.
+
+    Example:
+        ```python
+        client = distributed.Client(address)
+        stop = distributed.Event()
+        group.add(
+            *future_actor(
+                lambda: client.submit(train, stop, pure=False),  # equal calls are not one call
+                lambda error: stop.set(),
+            )
+        )
+        ```
+    """
+    if not callable(submit):
+        raise TypeError(
+            "future_actor() takes a function that submits the work and hands back its future: "
+            "future_actor(lambda: pool.submit(work))"
+        )
+    if interrupt is not None:
+        check_interrupt(interrupt)
+    future: _Future | None = None
+    interrupted = False
+
+    @enable_ki_protection
+    async def future_actor() -> object:
+        nonlocal future, interrupted
+        interrupted = False
+        submitted = future = _check_future(submit())
+        try:
+            await _until_done(submitted)
+            return await _result_of(submitted)
+        except trio.Cancelled:
+            _give_up(submitted)
+            raise
+        except BaseException as error:
+            if interrupted and (submitted.cancelled() or _is_cancelled_error(error)):
+                return None
+            raise
+        finally:
+            future = None
+            # The error's traceback holds this frame: it must not hold the error in turn.
+            del submitted
+
+    def stop(error: BaseException | None) -> object:
+        nonlocal interrupted
+        interrupted = True
+        if interrupt is not None:
+            return interrupt(error)
+        if future is not None:
+            future.cancel()
+        return None
+
+    future_actor.__qualname__ = "future_actor"
+    return future_actor, stop
+
+
 def _check_options(options: dict[str, object]) -> None:
     if sys.platform == "win32":  # pragma: no cover
         raise NotImplementedError("process_actor() needs process groups, which are POSIX only")
@@ -278,3 +516,180 @@ async def _end_group(process: trio.Process) -> None:
         with trio.move_on_after(0.1 if left else 0):
             while _signal_group(process.pid, 0):
                 await trio.sleep(0.001)
+
+
+def _check_listeners(
+    handler: Callable[[_StreamT], Awaitable[object]],
+    listeners: Sequence[trio.abc.Listener[_StreamT]],
+) -> list[trio.abc.Listener[_StreamT]]:
+    if not callable(handler):
+        raise TypeError(
+            "listener_actor() takes the handler first, an async function of one stream, and "
+            "then the listeners"
+        )
+    if inspect.iscoroutine(listeners):
+        listeners.close()  # or Python would warn that it was never awaited
+        raise TypeError(
+            "listener_actor() takes listeners, not a coroutine object: write "
+            "listener_actor(handler, await trio.open_tcp_listeners(...))"
+        )
+    try:
+        ours = list(listeners)
+    except TypeError:
+        ours = None
+    if ours is None or not all(
+        isinstance(each, trio.abc.Listener)  # pyright: ignore[reportUnnecessaryIsInstance]
+        for each in ours
+    ):
+        raise TypeError(
+            "listener_actor() takes a list of trio's listeners; for a listening socket write "
+            "[trio.SocketListener(trio.socket.from_stdlib_socket(sock))]"
+        )
+    if not ours:
+        raise ValueError("listener_actor() needs at least one listener")
+    return ours
+
+
+def _is_tls(listener: _Listener) -> TypeGuard[trio.SSLListener[Any]]:
+    return isinstance(listener, trio.SSLListener)
+
+
+def _socket_of(listener: _Listener) -> trio.socket.SocketType | None:
+    while _is_tls(listener):
+        listener = listener.transport_listener
+    return listener.socket if isinstance(listener, trio.SocketListener) else None
+
+
+def _queued(listening: trio.socket.SocketType) -> Iterator[trio.SocketStream]:
+    """Accept, without waiting, the connections that the kernel has queued."""
+    if listening.fileno() == -1:  # closed already
+        return
+    # trio's socket can only wait for the next one; another object for the same descriptor
+    # tells at once that there is none.
+    twin = socket.socket(
+        listening.family, listening.type, listening.proto, fileno=listening.fileno()
+    )
+    try:
+        twin.settimeout(0)
+        # Bounded, or a flood of new ones could keep the stop from ever happening.
+        for _ in range(_MOST_QUEUED):  # pragma: no branch - we cannot make such a flood
+            try:
+                connection, _address = twin.accept()
+            except BlockingIOError:
+                return
+            except ConnectionError:  # pragma: no cover - broken while it was queued; not on Linux
+                continue
+            except OSError as error:
+                _warn("listener_actor loses the connections that are still queued: %s", error)
+                return
+            yield trio.SocketStream(trio.socket.from_stdlib_socket(connection))
+    finally:
+        twin.detach()
+
+
+@attrs.frozen(eq=False)
+class _Queue(trio.abc.Listener[trio.SocketStream]):
+    """Gives out connections that have been accepted already."""
+
+    streams: deque[trio.SocketStream]
+
+    async def accept(self) -> trio.SocketStream:
+        # No checkpoint: a cancellation would leave the connection to nobody.
+        return self.streams.popleft()
+
+    async def aclose(self) -> None:
+        """Do nothing: it is emptied, never closed."""
+
+
+def _with_queue(listener: _Listener, queue: _Queue) -> _Listener:
+    """Copy a listener, TLS and all, with a queue where its socket was."""
+    if not _is_tls(listener):
+        return queue
+    copied = copy.copy(listener)
+    copied.transport_listener = _with_queue(copied.transport_listener, queue)
+    return copied
+
+
+async def _handle_queued(handler: Callable[[Any], Awaitable[object]], listener: _Listener) -> None:
+    stream = await listener.accept()
+    try:
+        await handler(stream)
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+async def _in_own_thread(function: Callable[[], object], what: str) -> object:
+    actor = trio.lowlevel.current_task().name
+    # Cancelled before the thread has begun: then none is abandoned.
+    await trio.lowlevel.checkpoint_if_cancelled()
+    try:
+        return await trio.to_thread.run_sync(
+            function,
+            thread_name=f"{what} from {actor}",
+            abandon_on_cancel=True,
+            limiter=trio.CapacityLimiter(1),  # the shared one has 40 tokens for everybody
+        )
+    except trio.Cancelled:
+        _warn("actor %r is cancelled; its thread, which runs %s, is abandoned", actor, what)
+        raise
+
+
+def _check_future(future: _Future) -> _Future:
+    for method in ("add_done_callback", "result", "cancel", "cancelled"):
+        if not callable(getattr(future, method, None)):
+            if inspect.iscoroutine(future):
+                future.close()  # or Python would warn that it was never awaited
+            raise TypeError(
+                "future_actor() takes a function that hands back a future, an object with "
+                f"add_done_callback, result, cancel and cancelled, not {type(future).__name__}"
+            )
+    return future
+
+
+def _give_up(future: _Future) -> None:
+    actor = trio.lowlevel.current_task().name
+    try:
+        future.cancel()
+    except Exception as error:  # noqa: BLE001 - the actor has another one to raise
+        _warn("actor %r gives up its future, which cannot be cancelled: %s", actor, describe(error))
+
+
+async def _until_done(future: _Future) -> None:
+    done = trio.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    def wake(_: object) -> None:  # in whatever thread the engine likes, and whenever
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(done.set, idempotent=True)
+
+    try:
+        future.add_done_callback(wake)
+    except BaseException:
+        _give_up(future)  # nobody could wait for it
+        raise
+    await done.wait()
+
+
+async def _result_of(future: _Future) -> object:
+    # Imported already by whoever has made a future of it.
+    from concurrent import futures  # noqa: PLC0415
+
+    # Once it is done, such a future has its result at hand. That of a cluster may be still
+    # on the other machine, or lost and computed anew, so there result() blocks.
+    if isinstance(future, futures.Future):
+        try:
+            return cast("_Future", future).result()
+        finally:
+            # The error's traceback holds this frame: it must not hold the error in turn.
+            del future
+    return await _in_own_thread(future.result, "result() of its future")
+
+
+def _is_cancelled_error(error: BaseException) -> bool:
+    # By name: concurrent.futures has one, asyncio another, and engines derive their own.
+    return any(base.__name__ == "CancelledError" for base in type(error).__mro__)
+
+
+def _warn(message: str, *args: object) -> None:
+    with contextlib.suppress(Exception):  # a broken log handler must not break the actor
+        _log.warning(message, *args)

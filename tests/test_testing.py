@@ -1,0 +1,488 @@
+"""check_actor: it passes what is right, finds each planted fault, and always comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import gc
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeAlias
+
+import pytest
+import trio
+import trio.testing
+
+from trio_rungroup import (
+    future_actor,
+    listener_actor,
+    process_actor,
+    scope_actor,
+    signal_actor,
+    thread_actor,
+)
+from trio_rungroup.testing import check_actor
+
+Pair: TypeAlias = tuple[
+    Callable[[], Awaitable[object]], Callable[[BaseException | None], object] | None
+]
+Main: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+
+SHORT = 0.1  # for what never exits, however long one waits
+
+
+@pytest.fixture(params=["real", "autojump"])
+def run(request: pytest.FixtureRequest) -> Callable[[Main], None]:
+    """Run on a clock of each kind, and see that no task is left."""
+
+    def run(main: Main) -> None:
+        async def leave_nothing() -> None:
+            before = trio.lowlevel.current_statistics().tasks_living
+            await main()
+            assert trio.lowlevel.current_statistics().tasks_living == before
+
+        autojump = trio.testing.MockClock(autojump_threshold=0)
+        trio.run(leave_nothing, clock=autojump if request.param == "autojump" else None)
+        gc.collect()  # what the actors have left behind does not come to life again
+
+    return run
+
+
+def nothing(_: BaseException | None) -> None:
+    """Be an interrupt that does nothing."""
+
+
+def server() -> Pair:
+    stop = trio.Event()
+    return stop.wait, lambda _: stop.set()
+
+
+# ---- what is right ----
+
+
+def a_signal() -> Pair:
+    return signal_actor()
+
+
+def a_scope() -> Pair:
+    return scope_actor(trio.CancelScope())
+
+
+def a_process() -> Pair:
+    return process_actor(["sleep", "600"])
+
+
+def a_listener() -> Pair:
+    sock = socket.create_server(("127.0.0.1", 0))
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    return listener_actor(trio.aclose_forcefully, [listener])
+
+
+def a_thread() -> Pair:
+    stop = threading.Event()
+    return thread_actor(stop.wait, lambda _: stop.set())
+
+
+def a_future() -> Pair:
+    return future_actor(Future[None])
+
+
+@pytest.mark.parametrize("factory", [a_signal, a_scope, a_process, a_listener, a_thread, a_future])
+async def test_every_ready_made_actor_passes_and_is_named_after_its_maker(
+    factory: Callable[[], Pair],
+) -> None:
+    names: list[str] = []
+
+    def remember() -> Pair:
+        execute, interrupt = factory()
+        names.append(getattr(execute, "__qualname__", ""))
+        return execute, interrupt
+
+    await check_actor(remember, timeout=60)
+    assert names == [factory.__name__.removeprefix("a_") + "_actor"] * 3
+
+
+def test_an_actor_that_does_what_is_demanded_passes(run: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        await check_actor(server)
+        await check_actor(lambda: (trio.sleep_forever, None))
+
+    run(main)
+
+
+def test_an_actor_that_exits_by_itself_passes(run: Callable[[Main], None]) -> None:
+    async def fail() -> None:
+        raise LookupError("at once")
+
+    async def fail_later() -> None:
+        await trio.lowlevel.checkpoint()
+        raise LookupError("later")
+
+    async def main() -> None:
+        for execute in fail, fail_later, trio.lowlevel.checkpoint:
+            await check_actor(lambda execute=execute: (execute, None))  # type: ignore[misc]
+            await check_actor(lambda execute=execute: (execute, nothing))  # type: ignore[misc]
+
+    run(main)
+
+
+def test_an_interrupt_may_be_async_and_take_its_time(run: Callable[[Main], None]) -> None:
+    def factory() -> Pair:
+        stop = trio.Event()
+
+        async def interrupt(_: BaseException | None) -> None:
+            await trio.sleep(0.01)
+            stop.set()
+
+        return stop.wait, interrupt
+
+    async def main() -> None:
+        await check_actor(factory, timeout=60)
+
+    run(main)
+
+
+def test_the_interrupt_sees_the_context_variables_of_the_caller(
+    run: Callable[[Main], None],
+) -> None:
+    variable = contextvars.ContextVar[str]("variable")
+    seen: list[str] = []
+
+    def factory() -> Pair:
+        execute, interrupt = server()
+        assert interrupt is not None
+
+        async def stop(error: BaseException | None) -> None:
+            seen.append(variable.get())
+            interrupt(error)
+
+        def interrupt_first(error: BaseException | None) -> Awaitable[None]:
+            seen.append(variable.get())
+            return stop(error)
+
+        return execute, interrupt_first
+
+    async def main() -> None:
+        variable.set("of the caller")
+        await check_actor(factory)
+
+    run(main)
+    assert seen == ["of the caller"] * 6
+
+
+async def test_interrupts_are_given_errors_and_none() -> None:
+    given: list[str] = []
+
+    def factory() -> Pair:
+        stop = trio.Event()
+
+        def interrupt(error: BaseException | None) -> None:
+            given.append(type(error).__name__)
+            stop.set()
+
+        return stop.wait, interrupt
+
+    await check_actor(factory)
+    assert given == ["NoneType", "RuntimeError", "NoneType"]
+
+
+# ---- planted faults ----
+
+
+def deaf() -> Pair:
+    return trio.sleep_forever, nothing
+
+
+def forgetful() -> Pair:
+    stop: trio.Event | None = None
+
+    async def execute() -> None:
+        nonlocal stop
+        await trio.lowlevel.checkpoint()
+        stop = trio.Event()
+        await stop.wait()
+
+    def interrupt(_: BaseException | None) -> None:
+        if stop is not None:
+            stop.set()
+
+    return execute, interrupt
+
+
+def raises_at_once() -> Pair:
+    scopes: list[trio.CancelScope] = []
+
+    async def execute() -> None:
+        await trio.lowlevel.checkpoint()
+        with trio.CancelScope() as scope:
+            scopes.append(scope)
+            await trio.sleep_forever()
+
+    return execute, lambda _: scopes[0].cancel()
+
+
+def raises_afterwards() -> Pair:
+    running: list[trio.Event] = []
+
+    async def execute() -> None:
+        running.append(trio.Event())
+        try:
+            await running[0].wait()
+        finally:
+            running.clear()
+
+    return execute, lambda _: running[0].set()
+
+
+def raises_afterwards_async() -> Pair:
+    execute, interrupt = raises_afterwards()
+
+    async def async_interrupt(error: BaseException | None) -> None:
+        assert interrupt is not None
+        interrupt(error)
+
+    return execute, async_interrupt
+
+
+def waits_afterwards() -> Pair:
+    send, receive = trio.open_memory_channel[None](0)
+
+    async def interrupt(_: BaseException | None) -> None:
+        await send.send(None)
+
+    return receive.receive, interrupt
+
+
+def interrupt_never_ends() -> Pair:
+    return swallows_everything()[0], lambda _: swallows_cancelled()[0]()
+
+
+def swallows_cancelled() -> Pair:
+    execute, interrupt = server()
+
+    async def swallow() -> None:
+        while True:
+            try:
+                await execute()
+            except trio.Cancelled:
+                pass
+            else:
+                break
+
+    return swallow, interrupt
+
+
+def swallows_everything() -> Pair:
+    execute, interrupt = server()
+
+    async def swallow() -> None:
+        while True:
+            try:
+                await execute()
+                break
+            except:  # noqa: E722
+                pass
+
+    return swallow, interrupt
+
+
+def shields_itself() -> Pair:
+    execute, interrupt = server()
+
+    async def shield() -> None:
+        with trio.CancelScope(shield=True), trio.CancelScope(shield=True):
+            await execute()
+
+    return shield, interrupt
+
+
+def iterates() -> Pair:
+    execute, interrupt = server()
+
+    async def generator() -> AsyncIterator[None]:
+        while True:
+            with contextlib.suppress(BaseException):
+                await execute()
+                return
+            yield
+
+    async def iterate() -> None:
+        async for _ in generator():
+            pass
+
+    return iterate, interrupt
+
+
+def swallows_in_nurseries() -> Pair:
+    pairs = [make() for make in (swallows_everything, swallows_cancelled, shields_itself)]
+
+    async def nested() -> None:
+        async with trio.open_nursery() as nursery:
+            for execute, _ in pairs:
+                nursery.start_soon(execute)
+
+    async def in_the_body() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(nested)
+            for execute, _ in pairs:
+                await execute()
+
+    def stop(_: BaseException | None) -> None:
+        for _execute, interrupt in pairs:
+            assert interrupt is not None
+            interrupt(None)
+
+    return in_the_body, stop
+
+
+STOPS = "it must exit when it is interrupted, but "
+STOPS_AT_ONCE = "it must exit when it is interrupted at once after its start, but "
+OBEYS = "it must exit when it is cancelled, but "
+HARMLESS = "an interrupt after it has exited must be harmless, but "
+RAISED = "the interrupt raised IndexError: list index out of range"
+WAITS = "after 0.1 s it is waiting:"
+
+
+@pytest.mark.parametrize(
+    ("factory", "fault", "places"),
+    [
+        (deaf, STOPS + WAITS, ["sleep_forever"]),
+        (forgetful, STOPS_AT_ONCE + WAITS, ["forgetful.<locals>.execute"]),
+        (raises_at_once, STOPS_AT_ONCE + RAISED, []),
+        (raises_afterwards, HARMLESS + RAISED, []),
+        (raises_afterwards_async, HARMLESS + RAISED, []),
+        (waits_afterwards, HARMLESS + WAITS, ["waits_afterwards.<locals>.interrupt"]),
+        (
+            interrupt_never_ends,
+            STOPS + WAITS,
+            ["swallows_everything.<locals>.swallow", "swallows_cancelled.<locals>.swallow"],
+        ),
+        (swallows_cancelled, OBEYS + WAITS, ["swallows_cancelled.<locals>.swallow"]),
+        (swallows_everything, OBEYS + WAITS, ["swallows_everything.<locals>.swallow"]),
+        (shields_itself, OBEYS + WAITS, ["shields_itself.<locals>.shield"]),
+        (iterates, OBEYS + WAITS, ["iterates.<locals>.generator"]),
+        (
+            swallows_in_nurseries,
+            OBEYS + WAITS,
+            [
+                "swallows_cancelled.<locals>.swallow",
+                "swallows_everything.<locals>.swallow",
+                "shields_itself.<locals>.shield",
+            ],
+        ),
+    ],
+)
+def test_a_fault_is_found_and_named_and_nothing_is_left(
+    run: Callable[[Main], None], factory: Callable[[], Pair], fault: str, places: list[str]
+) -> None:
+    async def main() -> None:
+        with pytest.raises(AssertionError) as caught:
+            await check_actor(factory, timeout=SHORT)
+        message = str(caught.value)
+        assert fault in message
+        for place in places:
+            assert place in message
+        if RAISED in fault:
+            assert isinstance(caught.value.__cause__, IndexError)
+        elif factory is not deaf:
+            assert f" at {__file__}:" in message
+
+    run(main)
+
+
+def test_an_actor_that_is_made_to_end_may_clean_up(run: Callable[[Main], None]) -> None:
+    log: list[str] = []
+
+    async def stubborn() -> None:
+        try:
+            await swallows_cancelled()[0]()
+        finally:
+            log.append("cleaned up")
+
+    async def main() -> None:
+        with pytest.raises(AssertionError):
+            await check_actor(lambda: (stubborn, nothing), timeout=SHORT)
+
+    run(main)
+    assert log == ["cleaned up"]
+
+
+async def test_the_message_can_be_read() -> None:
+    with pytest.raises(AssertionError) as caught:
+        await check_actor(shields_itself, timeout=SHORT)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert lines[0] == (
+        "shields_itself.<locals>.shield: it must exit when it is cancelled, but "
+        "after 0.1 s it is waiting:"
+    )
+    assert lines[1].startswith(f"  'shields_itself.<locals>.shield' at {__file__}:")
+    assert lines[1].endswith(" in shields_itself.<locals>.shield")
+
+
+@pytest.mark.parametrize("factory", [deaf, swallows_everything, swallows_in_nurseries])
+def test_a_check_that_is_cancelled_comes_back_too(
+    run: Callable[[Main], None], factory: Callable[[], Pair]
+) -> None:
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await check_actor(factory, timeout=SHORT)
+        assert scope.cancelled_caught
+
+    run(main)
+
+
+async def test_a_busy_neighbour_does_not_keep_the_check_from_beginning() -> None:
+    async def busy() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(busy)
+        await check_actor(server, timeout=SHORT)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_thread_that_cannot_be_abandoned_is_waited_for() -> None:
+    release = threading.Event()
+    timer = threading.Timer(0.5, release.set)
+
+    async def block() -> None:
+        await trio.to_thread.run_sync(release.wait)
+
+    timer.start()
+    with pytest.raises(AssertionError, match=STOPS + WAITS):
+        await check_actor(lambda: (block, nothing), timeout=SHORT)
+    assert release.is_set()
+    timer.join()
+
+
+async def test_what_is_more_than_an_error_comes_out() -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    with pytest.RaisesGroup(SystemExit):
+        await check_actor(lambda: (leave, None))
+
+
+async def test_what_trio_says_of_an_actor_in_disorder_comes_out() -> None:
+    async def disorder() -> None:
+        await trio.open_nursery().__aenter__()
+
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="Nursery stack corrupted")):
+        await check_actor(lambda: (disorder, None))
+
+
+async def test_what_is_no_pair_is_refused() -> None:
+    check: Callable[..., Awaitable[None]] = check_actor
+    with pytest.raises(TypeError, match="it returned an object of type function"):
+        await check(lambda: nothing)
+    with pytest.raises(TypeError, match="it returned an object of type tuple"):
+        await check(lambda: (trio.sleep_forever, None, None))
+    with pytest.raises(TypeError, match="a function of one argument"):
+        await check(lambda: (trio.sleep_forever, "stop"))
+    with pytest.raises(TypeError, match="takes an async function"):
+        await check(lambda: ("server", None))

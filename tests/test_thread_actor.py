@@ -1,0 +1,296 @@
+"""thread_actor: real threads that block in a socket, a queue, a select."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import logging
+import queue
+import select
+import socket
+import threading
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from trio_rungroup import RunGroup, thread_actor
+
+
+def nothing(_: BaseException | None) -> None:
+    """Be an interrupt of what ends by itself."""
+
+
+async def thread_ends(name: str) -> None:
+    """Wait until no thread has a name: trio's threads have their own again when idle."""
+    while any(name in thread.name for thread in threading.enumerate()):
+        await trio.sleep(0.01)
+
+
+async def test_what_the_function_returns_is_what_the_actor_returns() -> None:
+    value = object()
+    execute, _ = thread_actor(lambda: value, nothing)
+    assert await execute() is value
+
+
+async def test_what_the_function_raises_comes_out_unchanged() -> None:
+    cause, context, error = KeyError("cause"), ValueError("context"), LookupError("error")
+
+    def fail() -> None:
+        try:
+            raise context
+        except ValueError:
+            raise error from cause
+
+    group = RunGroup()
+    group.add(*thread_actor(fail, nothing))
+    with pytest.raises(LookupError) as caught:
+        await group.run()
+    assert caught.value is error
+    assert error.__cause__ is cause
+    assert error.__context__ is context
+
+
+async def test_sixty_at_once_all_run() -> None:
+    everybody = threading.Barrier(60, timeout=60)
+    stop = threading.Event()
+
+    def work() -> None:
+        everybody.wait()
+        stop.wait()
+
+    group = RunGroup()
+    for _ in range(59):
+        group.add(*thread_actor(work, lambda _: stop.set()))
+    group.add(*thread_actor(everybody.wait, nothing))
+    await group.run()
+
+
+async def test_the_function_may_call_back_into_trio_and_sees_the_context_variables() -> None:
+    variable = contextvars.ContextVar[str]("variable")
+    variable.set("of the caller")
+    seen: list[object] = []
+
+    async def in_trio() -> str:
+        await trio.lowlevel.checkpoint()
+        return "async"
+
+    def work() -> None:
+        seen.append(variable.get())
+        seen.append(trio.from_thread.run(in_trio))
+        seen.append(trio.from_thread.run_sync(threading.current_thread))
+        seen.append(threading.current_thread().name)
+
+    execute, _ = thread_actor(work, nothing)
+    group = RunGroup()
+    group.add(execute, name="worker")
+    await group.run()
+    name = f"{work.__qualname__} from worker"
+    assert seen == ["of the caller", "async", threading.current_thread(), name]
+
+
+async def test_the_interrupt_is_called_in_the_trio_thread_with_the_error() -> None:
+    stop = threading.Event()
+    calls: list[object] = []
+
+    def interrupt(error: BaseException | None) -> None:
+        calls.extend([error, threading.current_thread()])
+        stop.set()
+
+    error = LookupError("first")
+
+    async def fail() -> None:
+        raise error
+
+    group = RunGroup()
+    group.add(*thread_actor(stop.wait, interrupt))
+    group.add(fail)
+    with pytest.raises(LookupError):
+        await group.run()
+    assert calls == [error, threading.current_thread()]
+
+
+async def test_the_interrupt_may_be_async() -> None:
+    stop = threading.Event()
+
+    async def interrupt(_: BaseException | None) -> None:
+        await trio.lowlevel.checkpoint()
+        stop.set()
+
+    group = RunGroup()
+    group.add(*thread_actor(stop.wait, interrupt))
+    group.add(trio.lowlevel.checkpoint)
+    await group.run()
+
+
+async def test_it_stops_a_blocking_accept() -> None:
+    served: list[bytes] = []
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:  # shut down
+                return
+            with connection:
+                served.append(connection.recv(100))
+                connection.sendall(b"thanks")
+
+    group = RunGroup()
+    group.add(*thread_actor(serve, lambda _: listening.shutdown(socket.SHUT_RDWR)))
+
+    @group.add
+    async def client() -> None:
+        async with await trio.open_tcp_stream(*listening.getsockname()) as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some(100) == b"thanks"
+
+    with listening:
+        await group.run()
+    assert served == [b"hello"]
+
+
+async def test_it_stops_the_consumer_of_a_queue_after_what_is_in_it() -> None:
+    jobs: queue.Queue[int | None] = queue.Queue()
+    done: list[int] = []
+
+    def consume() -> str:
+        while (job := jobs.get()) is not None:
+            done.append(job)
+        return "drained"
+
+    group = RunGroup()
+    group.add(*thread_actor(consume, lambda _: jobs.put(None)))
+
+    @group.add
+    async def produce() -> None:
+        for job in range(1000):
+            jobs.put(job)
+
+    await group.run()
+    assert done == list(range(1000))
+
+
+async def test_it_stops_a_select_loop() -> None:
+    wake, woken = socket.socketpair()
+    feed, fed = socket.socketpair()
+    received: list[bytes] = []
+
+    def loop() -> None:
+        while True:
+            readable, _, _ = select.select([woken, fed], [], [])
+            if fed in readable:
+                received.append(fed.recv(100))
+            else:
+                return
+
+    group = RunGroup()
+    group.add(*thread_actor(loop, lambda _: wake.sendall(b"!")))
+
+    @group.add
+    async def write() -> None:
+        feed.sendall(b"something")
+
+    with wake, woken, feed, fed:
+        await group.run()
+    assert received == [b"something"]
+
+
+@pytest.mark.parametrize("how", ["grace", "outside"])
+async def test_a_thread_that_does_not_listen_is_abandoned_with_one_warning(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = trio.Event()
+    release = threading.Event()
+
+    def deaf() -> None:
+        trio.from_thread.run_sync(begun.set)
+        release.wait()
+
+    group = RunGroup()
+    execute, interrupt = thread_actor(deaf, nothing)
+    if how == "grace":
+        group.add(execute, interrupt, name="worker", grace=0.01)
+    else:
+        group.add(execute, interrupt, name="worker")
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(group.run)
+            await begun.wait()
+            if how == "grace":
+                group.interrupt()
+            else:
+                nursery.cancel_scope.cancel()
+        assert any(deaf.__qualname__ in thread.name for thread in threading.enumerate())
+    finally:
+        release.set()
+        await thread_ends(deaf.__qualname__)
+    [message] = [text for _, _, text in caplog.record_tuples if "abandoned" in text]
+    assert message == (
+        f"actor 'worker' is cancelled; its thread, which runs {deaf.__qualname__}, is abandoned"
+    )
+    [record] = [record for record in caplog.records if record.getMessage() == message]
+    assert (record.name, record.levelno) == ("trio_rungroup", logging.WARNING)
+
+
+async def test_a_thread_is_not_begun_when_the_actor_is_cancelled_already(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    called: list[str] = []
+    execute, interrupt = thread_actor(lambda: called.append("called"), nothing)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await execute()
+    assert scope.cancelled_caught
+    interrupt(None)
+    assert called == []
+    assert caplog.records == []
+
+
+async def test_a_broken_log_handler_does_not_break_the_actor() -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise LookupError(record)
+
+    broken = Broken()
+    release = threading.Event()
+    scope = trio.CancelScope()
+
+    def deaf() -> None:
+        trio.from_thread.run_sync(scope.cancel)
+        release.wait()
+
+    execute, _ = thread_actor(deaf, nothing)
+    logging.getLogger("trio_rungroup").addHandler(broken)
+    try:
+        with scope:
+            await execute()
+        assert scope.cancelled_caught
+    finally:
+        logging.getLogger("trio_rungroup").removeHandler(broken)
+        release.set()
+        await thread_ends(deaf.__qualname__)
+
+
+async def test_the_same_pair_runs_again() -> None:
+    numbers = iter(range(2))
+    execute, interrupt = thread_actor(functools.partial(next, numbers), nothing)
+    assert [await execute(), await execute()] == [0, 1]
+    interrupt(None)
+
+
+def test_what_is_no_blocking_function_or_no_interrupt_is_refused() -> None:
+    async def work() -> None: ...
+
+    refuse: Callable[..., object] = thread_actor
+    with pytest.raises(TypeError, match="an async one is added as it is"):
+        refuse(work, nothing)
+    with pytest.raises(TypeError, match="takes a blocking function"):
+        refuse("work", nothing)
+    with pytest.raises(TypeError, match="a thread cannot be cancelled, only asked"):
+        refuse(print, None)
+    with pytest.raises(TypeError, match="a function of one argument"):
+        refuse(print, "stop")
+    with pytest.raises(TypeError, match="write `lambda error"):
+        refuse(print, lambda: None)

@@ -1,0 +1,305 @@
+"""For people who write actors: see whether a pair does what the one rule demands of it.
+
+`check_actor` must come back from an actor that never does. Each demand is tried on a fresh
+pair, in a task of its own. What does not exit is first asked to, by cancelling its scope,
+and then made to: trio takes every step of a task by way of `task.context.run`, so whoever
+replaces that context has the task's next steps in hand. `_LastTurns` gives the coroutine a
+few more turns to unwind in, and then ends the task without it. Nothing is left running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import ctypes
+import inspect
+import math
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, Final, TypeAlias, cast
+
+import attrs
+import trio
+import trio.testing
+
+from ._checks import as_coroutine, check_execute, check_interrupt, default_name
+from ._record import describe, shorten
+from ._where import where
+
+_Interrupt: TypeAlias = Callable[[BaseException | None], object]
+_Pair: TypeAlias = tuple[Callable[[], Awaitable[object]], _Interrupt | None]
+
+_STOPS: Final = "it must exit when it is interrupted"
+_STOPS_AT_ONCE: Final = "it must exit when it is interrupted at once after its start"
+_OBEYS: Final = "it must exit when it is cancelled"
+_HARMLESS: Final = "an interrupt after it has exited must be harmless"
+
+_MORE_TURNS: Final = 100
+_LAST_PATIENCE: Final = 1.0  # seconds from being asked to exit to being made to
+_LAST_TURNS: Final = 10
+_LAST_TURNS_TIME: Final = 0.001  # seconds until we look again
+
+
+async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> None:  # noqa: ASYNC109
+    """Run an actor through what a run group demands of it.
+
+    - It exits when it is interrupted; also when that comes at once after its start, between
+      its first step and its second.
+    - It exits when it is cancelled.
+    - An interrupt after it has exited is harmless: it does not raise, and it returns.
+
+    How it exits is its own business, and so is exiting before it is told to.
+
+    An actor that fails is put an end to nevertheless: if it goes on when it is cancelled, its
+    tasks are ended without it. Only code that blocks the trio thread, or waits for a thread
+    that trio cannot abandon, holds the check up for as long as it takes.
+
+    Cancellation:
+        It may be cancelled at any time; it ends the actor first.
+
+    Args:
+        factory: Makes a fresh pair each time it is called, three times in all. An interrupt
+            of `None` stands for cancelling the actor.
+        timeout: Seconds that the actor has for each demand, on trio's clock or the clock on
+            the wall, whichever is faster. An autojump clock does not wait for threads,
+            sockets and processes: check with it only what waits for nothing but time.
+
+    Raises:
+        AssertionError: A demand failed. The message says which, and where the actor was
+            waiting; the cause is the exception that the interrupt raised, if it did.
+        TypeError: `factory` does not make pairs of an async function and an interrupt.
+
+    Example:
+        ```python
+        async def test_my_actor_does_what_a_group_demands() -> None:
+            await check_actor(lambda: my_actor("localhost"))
+        ```
+    """
+    for demand in (_STOPS, _STOPS_AT_ONCE, _OBEYS):
+        trial = _Trial(*_check_pair(factory()), timeout, demand)
+        await trial.run()
+        if trial.fault is not None:
+            raise AssertionError(
+                f"{shorten(trial.name)}: {trial.demand}, but {trial.fault}"
+            ) from trial.cause
+
+
+def _check_pair(pair: object) -> _Pair:
+    if not isinstance(pair, tuple) or len(cast("tuple[object, ...]", pair)) != 2:
+        kind = type(pair).__name__  # pyright: ignore[reportUnknownArgumentType]
+        raise TypeError(
+            "check_actor() takes a function that makes a fresh pair (execute, interrupt) each "
+            f"time it is called; it returned an object of type {kind}"
+        )
+    execute, interrupt = cast("_Pair", pair)
+    check_execute(execute)
+    if interrupt is not None:
+        check_interrupt(interrupt)
+    return execute, interrupt
+
+
+@attrs.define(eq=False)
+class _Trial(trio.abc.Instrument):
+    """One demand, tried on one pair."""
+
+    execute: Callable[[], Awaitable[object]]
+    interrupt: _Interrupt | None
+    timeout: float
+    demand: str
+    fault: str | None = attrs.field(default=None, init=False)
+    cause: BaseException | None = attrs.field(default=None, init=False)
+
+    name: str = attrs.field(init=False)
+    nursery: trio.Nursery = attrs.field(init=False)
+    lives: list[_Life] = attrs.field(factory=list["_Life"], init=False)  # the actor's first
+    context: contextvars.Context = attrs.field(factory=contextvars.copy_context, init=False)
+    begun: trio.Event = attrs.field(factory=trio.Event, init=False)
+    interrupted: bool = attrs.field(default=False, init=False)
+    forced: bool = attrs.field(default=False, init=False)
+    alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    alarm_at: float = attrs.field(default=math.inf, init=False)  # on the clock on the wall
+
+    def __attrs_post_init__(self) -> None:
+        self.name = default_name(self.execute)
+
+    async def run(self) -> None:
+        trio.lowlevel.add_instrument(self)
+        try:
+            async with trio.open_nursery() as self.nursery:
+                self.begin(self.name, lambda: as_coroutine(self.execute(), self.execute))
+                try:
+                    await self.examine()
+                finally:
+                    await self.put_away()
+        except* RuntimeError:
+            # trio's complaint about a task that was ended inside a nursery of its own.
+            if not self.forced:
+                raise
+        finally:
+            trio.lowlevel.remove_instrument(self)
+
+    def begin(self, name: str, function: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        others = self.nursery.child_tasks
+        life = _Life(function)
+        self.context.run(lambda: self.nursery.start_soon(life.live, name=name))
+        (life.task,) = self.nursery.child_tasks - others
+        self.lives.append(life)
+
+    async def examine(self) -> None:
+        if self.demand == _STOPS_AT_ONCE:
+            await self.begun.wait()
+        else:
+            with self.patience(self.timeout):
+                await trio.testing.wait_all_tasks_blocked()
+        if self.demand == _OBEYS:
+            self.lives[0].scope.cancel(reason="check_actor() cancels it")
+            await self.see_exits()
+        if self.fault is None:
+            if not self.interrupted:
+                self.call_interrupt(None)
+            await self.see_exits()
+
+    def call_interrupt(self, error: BaseException | None) -> None:
+        self.interrupted = True
+        if self.lives[0].exited.is_set():
+            self.demand = _HARMLESS
+        if self.interrupt is None:
+            self.lives[0].scope.cancel(reason="check_actor() interrupts it")
+            return
+        try:
+            result = self.context.run(self.interrupt, error)
+            if inspect.isawaitable(result):
+                coroutine = as_coroutine(result, self.interrupt)
+                self.begin(f"the interrupt of {self.name}", lambda: coroutine)
+        except BaseException as raised:  # noqa: BLE001 - check_actor() tells of it
+            self.interrupt_raised(raised)
+
+    def interrupt_raised(self, error: BaseException) -> None:
+        self.cause = error
+        self.fault = f"the interrupt raised {describe(error)}"
+
+    async def see_exits(self) -> None:
+        """Wait for the actor and its interrupt; find fault if they take too long."""
+        if self.fault is not None:
+            return
+        with self.patience(self.timeout):
+            for life in self.lives:
+                await life.exited.wait()
+        # A machine that has stood still meanwhile is not the actor's fault.
+        for _ in range(_MORE_TURNS):
+            await trio.lowlevel.checkpoint()
+        late = [life.task.name for life in self.lives if not life.exited.is_set()]
+        if late:
+            self.fault = f"after {self.timeout:g} s it is waiting:{where(self.nursery, late)}"
+            return
+        for life in self.lives[1:]:  # the interrupt's, if it is async
+            if life.error is not None:
+                self.interrupt_raised(life.error)
+
+    @contextlib.contextmanager
+    def patience(self, seconds: float) -> Generator[None]:
+        self.alarm_at = time.monotonic() + seconds
+        with trio.move_on_after(seconds) as self.alarm:
+            yield
+        self.alarm_at = math.inf
+
+    async def put_away(self) -> None:
+        with trio.CancelScope(shield=True):
+            for life in self.lives:
+                life.scope.cancel(reason="check_actor() has seen enough")
+            with self.patience(min(self.timeout, _LAST_PATIENCE)):
+                for life in self.lives:
+                    await life.exited.wait()
+            self.forced = not all(life.exited.is_set() for life in self.lives)
+            while self.forced and [life for life in self.lives if not life.end()]:
+                with self.patience(_LAST_TURNS_TIME):
+                    await trio.sleep_forever()
+
+    # ---- the instrument ----
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Interrupt at once after the actor's first step; ring the alarm."""
+        if task is self.lives[0].task and not self.begun.is_set():
+            self.begun.set()
+            if self.demand == _STOPS_AT_ONCE and not self.lives[0].exited.is_set():
+                self.call_interrupt(RuntimeError("the error of the first exit"))
+        # A task that runs in circles keeps the time of an autojump clock from passing.
+        if time.monotonic() > self.alarm_at:
+            self.alarm.cancel(reason="the timeout of check_actor(), by the clock on the wall")
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        """Note an exit, of whatever kind."""
+        for life in self.lives:
+            if life.task is task:
+                life.exited.set()
+
+
+@attrs.define(eq=False)
+class _Life:
+    """The task of an actor, or of its async interrupt."""
+
+    function: Callable[[], Coroutine[Any, Any, object]]
+    task: trio.lowlevel.Task = attrs.field(init=False)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    exited: trio.Event = attrs.field(factory=trio.Event, init=False)
+    error: Exception | None = attrs.field(default=None, init=False)
+    doomed: set[trio.lowlevel.Task] = attrs.field(factory=set["trio.lowlevel.Task"], init=False)
+
+    async def live(self) -> None:
+        try:
+            with self.scope:
+                await self.function()
+        except Exception as error:  # noqa: BLE001 - an exit like any other
+            self.error = error
+        except BaseException:
+            if not self.doomed:
+                raise
+
+    def end(self) -> bool:
+        """Put an end to the task and all below it; tell whether they have ended."""
+        todo = [self.task]
+        while todo:
+            task = todo.pop()
+            self.doomed.add(task)
+            for nursery in task.child_nurseries:
+                todo += nursery.child_tasks
+        alive = [task for task in self.doomed if _is_alive(task)]
+        for task in alive:
+            context: Any = task.context
+            if not isinstance(context, _LastTurns):
+                task.context = cast("contextvars.Context", _LastTurns(context, task.coro))
+            # Away with the shields that have kept our cancellation from it. Only trio itself
+            # knows a task's scopes.
+            status: Any = task._cancel_status  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            while status is not None and status._scope is not self.scope:  # noqa: SLF001
+                status._scope.shield = False  # noqa: SLF001
+                status = status.parent
+        return not alive
+
+
+def _is_alive(task: trio.lowlevel.Task) -> bool:
+    return task.parent_nursery is not None and task in task.parent_nursery.child_tasks
+
+
+@attrs.define(eq=False)
+class _LastTurns:
+    """Stands in for a task's context while the task is being put an end to."""
+
+    context: contextvars.Context
+    coroutine: Coroutine[Any, Any, object]
+    turns: int = attrs.field(default=0, init=False)
+
+    def run(self, step: Callable[[object], object], value: object) -> object:
+        self.turns += 1
+        if self.turns > _LAST_TURNS:
+            # Should the collector ever find it, it would go on where it has stopped: outside
+            # of trio, and without end.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.coroutine))
+            raise StopIteration  # so trio takes it that the task has returned
+        if self.turns % 2:
+            return self.context.run(step, value)
+        return self.context.run(self.coroutine.throw, _Ended())
+
+
+class _Ended(BaseException):
+    """What a coroutine gets that has to end. Not GeneratorExit, which allows no unwinding."""
