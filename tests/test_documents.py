@@ -107,7 +107,7 @@ def read_until(terminal: int, text: str) -> str:
 def test_the_first_program_prints_what_the_readme_says(tmp_path: Path) -> None:
     program = tmp_path / "app.py"
     program.write_text(FIRST.text)
-    assert len(FIRST.text.splitlines()) <= 30
+    assert len(FIRST.text.splitlines()) <= 25
     pid, terminal = pty.fork()  # with a controlling terminal, whose Ctrl-C is a SIGINT
     if pid == 0:
         os.execv(sys.executable, [sys.executable, str(program)])  # pragma: no cover
