@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Started in the background of a script, a process ignores Ctrl-C, and so do its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 

@@ -421,6 +421,11 @@ def test_options_that_process_actor_sets_itself_are_refused(option: str) -> None
         process_actor(["true"], **options)
 
 
+def test_a_command_in_one_string_is_refused_without_a_shell() -> None:
+    with pytest.raises(TypeError, match=r"here \['sleep', '1'\]; .* needs shell=True"):
+        process_actor("sleep 1")
+
+
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_pipe_that_nobody_would_read_is_refused(stream: str) -> None:
     options: dict[str, Any] = {stream: subprocess.PIPE}

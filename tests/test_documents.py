@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import math
 import os
 import pty
 import re
@@ -16,7 +18,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_rungroup import SignalReceived
+from trio_rungroup import RunGroup, SignalReceived
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -51,7 +53,8 @@ FIRST, *OTHERS = [block for block in BLOCKS if block.language in ("python", "tex
 RECIPES = [
     block
     for block in OTHERS
-    if block.heading not in ("trio_rungroup", "Go and Python, side by side")
+    if block.heading
+    not in ("trio_rungroup", "The rule", "The interface", "Go and Python, side by side")
 ]
 
 
@@ -78,6 +81,24 @@ def test_the_recipes_print_what_the_readme_says(capsys: pytest.CaptureFixture[st
             run_recipe(block, names)
             shown = following.text if following and following.language == "text" else ""
             assert capsys.readouterr().out == shown, f"README.md, line {block.line}"
+
+
+def test_the_interface_is_shown_with_its_names_and_defaults() -> None:
+    (block,) = (b for b in OTHERS if b.heading == "The interface")
+    for function in (RunGroup, RunGroup.add, RunGroup.interrupt):
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.default is not inspect.Parameter.empty:
+                default = "math.inf" if parameter.default == math.inf else parameter.default
+                assert f"{name}={default}" in block.text
+    (block,) = (b for b in OTHERS if b.heading == "The rule")
+
+    class Server:
+        async def serve(self) -> None: ...
+        def stop(self) -> None: ...
+
+    group = RunGroup()
+    exec(block.text, {"Server": Server, "group": group})
+    trio.run(group.run)
 
 
 def test_go_and_python_side_by_side_do_the_same() -> None:

@@ -537,11 +537,17 @@ def test_the_exit_status_is_that_of_the_first_command_to_exit(command: str, stat
     assert run(command, FOREVER).returncode == status
 
 
+def test_words_that_are_not_in_quotes_are_told_to_be() -> None:
+    done = run("python", "-m", "http.server")
+    assert done.returncode == 2
+    assert b"unrecognized arguments: -m (each command is one argument, in quotes" in done.stderr
+
+
 @pytest.mark.parametrize("program", ["no-such-program", "./no-such-program", "/bin", ""])
 def test_nothing_is_started_when_a_program_is_not_found(program: str) -> None:
     done = run("touch started", f"'{program}' argument")
     assert done.returncode == 127
-    assert f"program not found: {program}\n".encode() in done.stderr
+    assert f"program not found: {program} (each command".encode() in done.stderr
     assert not Path("started").exists()
 
 

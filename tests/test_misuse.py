@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from trio_rungroup import RunGroup
+from trio_rungroup import RunGroup, signal_actor
 
 
 async def ticker(times: int = 1) -> None: ...
@@ -201,6 +201,12 @@ async def test_a_sync_function_is_found_when_it_returns_and_pointed_to_a_thread(
     assert isinstance(error, TypeError)
     assert "blocking is not an async function" in str(error)
     assert "group.add(*thread_actor(execute, interrupt))" in str(error)
+
+
+async def test_a_factory_that_was_not_called_is_pointed_to_the_star() -> None:
+    error = await run_with(signal_actor)
+    assert isinstance(error, TypeError)
+    assert str(error).endswith("added with a star: group.add(*signal_actor())")
 
 
 async def test_a_function_that_returns_none_is_told_so() -> None:

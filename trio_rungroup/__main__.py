@@ -41,6 +41,7 @@ _CHUNK: Final = 65536  # bytes read at once, and the longest line that is kept w
 _LAST_WORDS: Final = 1.0  # seconds to pass on what a killed command has written
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
 
+_QUOTE: Final = "each command is one argument, in quotes: 'sleep 5'"
 _HELP: Final = """\
 Run commands together; when the first one exits, stop the others.
 
@@ -99,7 +100,9 @@ def _main() -> int:
     add("--quiet", action="store_true", help="show no timeline at the end")
     add("--version", action="store_true", help="show the version")
     add("-h", "--help", action="store_true", help="show this help")
-    options = parser.parse_intermixed_args()
+    options, unknown = parser.parse_known_intermixed_args()
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)} ({_QUOTE})")
     # Not print(): what that holds back would fail, unseen by us, when the interpreter exits.
     if options.help:
         _write(1, _line(parser.format_help().rstrip()))
@@ -113,7 +116,7 @@ def _main() -> int:
         parser.error("give at least one COMMAND to run")
     for words in options.commands:
         if shutil.which(words[0]) is None:
-            parser.exit(127, f"trio-rungroup: program not found: {words[0]}\n")
+            parser.exit(127, f"trio-rungroup: program not found: {words[0]} ({_QUOTE})\n")
     with contextlib.ExitStack() as files:
         picture = None
         if options.timeline is not None:

@@ -7,6 +7,7 @@ import copy
 import inspect
 import logging
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -192,7 +193,7 @@ def process_actor(
         group.add(*process_actor(["nginx", "-g", "daemon off;"]), grace=10)
         ```
     """
-    _check_options(options)
+    _check_command(command, options)
     process: trio.Process | None = None
     interrupted = False
 
@@ -451,9 +452,15 @@ def future_actor(
     return future_actor, stop
 
 
-def _check_options(options: dict[str, object]) -> None:
+def _check_command(command: object, options: dict[str, object]) -> None:
     if sys.platform == "win32":  # pragma: no cover
         raise NotImplementedError("process_actor() needs process groups, which are POSIX only")
+    if isinstance(command, str) and not options.get("shell"):
+        words = shlex.split(command)
+        raise TypeError(
+            f"process_actor() takes the words of a command, here {words}; a command in one "
+            "string needs shell=True"
+        )
     for option in ("stdin", "process_group", "start_new_session", "preexec_fn"):
         if option in options:
             raise TypeError(

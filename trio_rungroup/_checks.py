@@ -95,6 +95,11 @@ def as_coroutine(result: object, function: Callable[..., object]) -> Coroutine[A
             f"{name}() returned an async generator; add an async function that iterates over "
             "it: `async for ... in ...`"
         )
+    if isinstance(result, tuple):
+        raise TypeError(
+            f"{name}() returned a tuple; a function that makes a pair is called, and its pair "
+            f"added with a star: group.add(*{name}())"
+        )
     raise TypeError(
         f"{name} is not an async function: it returned {_kind(result)}, nothing to await. "
         "Make it `async def`, or run it in a thread of its own: "
