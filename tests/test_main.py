@@ -540,7 +540,10 @@ def test_the_exit_status_is_that_of_the_first_command_to_exit(command: str, stat
 def test_words_that_are_not_in_quotes_are_told_to_be() -> None:
     done = run("python", "-m", "http.server")
     assert done.returncode == 2
-    assert b"unrecognized arguments: -m http.server (each command is one argument, in quotes" in done.stderr
+    assert (
+        b"unrecognized arguments: -m http.server (each command is one argument, in quotes"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize("program", ["no-such-program", "./no-such-program", "/bin", ""])

@@ -1,0 +1,125 @@
+"""The check of notebook 01, and the mistakes that it must find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
+
+import trio
+from helpers import attempt, verdict
+from solution_01 import job, make_group as right_group, server, ticker, watchdog
+
+from trio_rungroup import RunGroup
+
+
+def check(make_group: Callable[[], RunGroup]) -> None:
+    """Make a group, run it in virtual time, and look at its record."""
+    try:
+        group = make_group()
+    except NotImplementedError:
+        group = None
+        hint = "replace `raise NotImplementedError` by your own lines; the last is `return group`."
+    except Exception as error:
+        group = None
+        hint = f"make_group() raised {error!r}."
+    else:
+        hint = f"it returned {group!r}. Is there a `return group` at the end?"
+    if not isinstance(group, RunGroup):
+        verdict((False, "make_group() returns a RunGroup", hint))
+        return
+    with redirect_stdout(StringIO()):  # the ticks
+        outcome = attempt(group.run)
+    record = group.record
+    # A function in a function is called make_group.<locals>.watchdog.
+    names = {actor.name.split(".")[-1] for actor in record.actors} if record else set()
+    missing = sorted({"server", "ticker", "job", "watchdog"} - names)
+    first = record.first if record else None
+    verdict(
+        (True, "make_group() returns a RunGroup", ""),
+        (
+            not missing and len(names) == 4,
+            "it has four actors: server, ticker, job and watchdog",
+            f"it has {', '.join(sorted(names))}. An actor is called what its function is called.",
+        ),
+        (
+            first is not None and first.name.split(".")[-1] == "watchdog",
+            "the watchdog is the first to exit",
+            f"the first is {first.name if first else 'nobody'}. When does each return or raise?",
+        ),
+        (
+            first is not None and first.exited == 1.6,
+            "it exits at exactly 1.6 s",
+            f"it exits at {first.exited if first else '…'} s. `await trio.sleep(1.6)` waits.",
+        ),
+        (
+            isinstance(outcome.error, OSError) and str(outcome.error) == "the disk is full",
+            'run() raises OSError("the disk is full")',
+            f"{outcome}. The watchdog has to *raise* it, not to return or print it.",
+        ),
+    )
+
+
+# ---- what people write, and the check must find ----
+
+
+def the_job_still_goes_first() -> RunGroup:
+    async def watchdog() -> None:
+        await trio.sleep(4)
+        raise OSError("the disk is full")
+
+    group = _of(server, ticker, job)
+    group.add(watchdog, name="watchdog")
+    return group
+
+
+def it_returns_the_error() -> RunGroup:
+    async def watchdog() -> OSError:
+        await trio.sleep(1.6)
+        return OSError("the disk is full")
+
+    group = _of(server, ticker, job)
+    group.add(watchdog, name="watchdog")
+    return group
+
+
+def nobody_returns_the_group() -> None:
+    right_group()
+
+
+def the_job_is_gone() -> RunGroup:
+    return _of(server, ticker, watchdog)
+
+
+def nobody_ever_exits_a_hang() -> RunGroup:
+    group = _of(server, ticker)
+    group.add(server, name="job")
+    group.add(trio.sleep_forever, name="watchdog")
+    return group
+
+
+def it_goes_round_in_circles() -> RunGroup:
+    async def watchdog() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+
+    group = _of(server, ticker, job)
+    group.add(watchdog, name="watchdog")
+    return group
+
+
+def _of(*actors: Callable[[], object]) -> RunGroup:
+    group = RunGroup()
+    for actor in actors:
+        group.add(actor, name=actor.__name__)
+    return group
+
+
+MISTAKES = [
+    the_job_still_goes_first,
+    it_returns_the_error,
+    nobody_returns_the_group,
+    the_job_is_gone,
+    nobody_ever_exits_a_hang,
+    it_goes_round_in_circles,
+]

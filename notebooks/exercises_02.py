@@ -1,0 +1,173 @@
+"""The check of notebook 02, and the mistakes that it must find."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+from helpers import Attempt, attempt, verdict
+
+Function = Callable[[], Awaitable[Any]]
+Collect = Callable[[list[Function]], Awaitable[Any]]
+
+_RESULTS = ["slow", "quick", "middle"]
+
+
+def check(collect: Collect) -> None:
+    """Call it with three functions, with none, and with one that fails."""
+    calls: list[str] = []
+
+    async def work(seconds: float, result: str) -> str:
+        calls.append(result)
+        await trio.sleep(seconds)
+        return result
+
+    async def fail() -> None:
+        await trio.sleep(1.5)
+        raise OSError("no network")
+
+    three = [functools.partial(work, s, r) for s, r in zip((3, 1, 2), _RESULTS, strict=True)]
+    outcome = attempt(collect, three)
+    called = sorted(calls)
+    nothing = attempt(collect, [])
+    failed = attempt(collect, [fail, functools.partial(work, 3, "slow")])
+    verdict(
+        (
+            outcome.error is None and outcome.value is not None,
+            "it returns something",
+            _why_nothing(outcome),
+        ),
+        (
+            called == sorted(_RESULTS),
+            "each function is called once",
+            f"called were: {', '.join(called) or 'none'}.",
+        ),
+        (
+            _as_list(outcome.value) == _RESULTS,
+            "the results are in the order of the functions",
+            _why_not_in_order(outcome),
+        ),
+        (
+            outcome.error is None and outcome.ended == 3,
+            "3 s, 1 s and 2 s of work take 3 s together",
+            _why_not_in_time(outcome),
+        ),
+        (
+            _as_list(nothing.value) == [],
+            "no functions, no results: an empty list",
+            f"for an empty list {nothing}.",
+        ),
+        (
+            _has_oserror(failed.error),
+            "the error of a function comes out",
+            f"one function raised an OSError, and {failed}. Do not catch it.",
+        ),
+    )
+
+
+def _as_list(value: object) -> list[Any] | None:
+    return list(value) if isinstance(value, (list, tuple)) else None
+
+
+def _has_oserror(error: BaseException | None) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(OSError) is not None
+    return isinstance(error, OSError)
+
+
+def _why_nothing(outcome: Attempt) -> str:
+    if isinstance(outcome.error, NotImplementedError):
+        return "replace `raise NotImplementedError` by a nursery; start_soon once per function."
+    if outcome.error is not None:
+        return f"{outcome}. For whom does it wait? start_soon wants a function and its arguments."
+    return "it returned None. Is there a `return`, and is it after the nursery's block?"
+
+
+def _why_not_in_order(outcome: Attempt) -> str:
+    if _as_list(outcome.value) == ["quick", "middle", "slow"]:
+        return "that is the order in which they were done. Give each result a place of its own."
+    return f"expected {_RESULTS}; {outcome}."
+
+
+def _why_not_in_time(outcome: Attempt) -> str:
+    if outcome.ended == 6:
+        return "it took 6 s: they ran one after the other. Start all, and only then wait."
+    return f"{outcome}."
+
+
+# ---- what people write, and the check must find ----
+
+
+async def one_after_the_other(functions: list[Function]) -> list[Any]:
+    return [await function() for function in functions]
+
+
+async def in_a_nursery_each(functions: list[Function]) -> list[Any]:
+    results = []
+
+    async def one(function: Function) -> None:
+        results.append(await function())
+
+    for function in functions:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one, function)
+    return results
+
+
+async def as_they_come(functions: list[Function]) -> list[Any]:
+    results = []
+
+    async def one(function: Function) -> None:
+        results.append(await function())
+
+    async with trio.open_nursery() as nursery:
+        for function in functions:
+            nursery.start_soon(one, function)
+    return results
+
+
+async def without_return(functions: list[Function]) -> None:
+    await as_they_come(functions)
+
+
+async def with_a_lost_error(functions: list[Function]) -> list[Any]:
+    results: list[Any] = [None] * len(functions)
+
+    async def one(index: int) -> None:
+        try:
+            results[index] = await functions[index]()
+        except OSError:
+            results[index] = None
+
+    async with trio.open_nursery() as nursery:
+        for index in range(len(functions)):
+            nursery.start_soon(one, index)
+    return results
+
+
+async def a_hang(functions: list[Function]) -> None:
+    async with trio.open_nursery() as nursery:
+        for function in functions:
+            nursery.start_soon(function)
+        await trio.sleep_forever()
+
+
+async def in_circles(functions: list[Function]) -> None:
+    async with trio.open_nursery() as nursery:
+        for function in functions:
+            nursery.start_soon(function)
+        while nursery.child_tasks or functions is not None:
+            await trio.lowlevel.checkpoint()
+
+
+MISTAKES = [
+    one_after_the_other,
+    in_a_nursery_each,
+    as_they_come,
+    without_return,
+    with_a_lost_error,
+    a_hang,
+    in_circles,
+]

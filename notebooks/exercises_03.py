@@ -1,0 +1,204 @@
+"""The check of notebook 03, and the mistakes that it must find."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import trio
+from helpers import Attempt, attempt, verdict
+
+Function = Callable[[], Awaitable[Any]]
+WithCleanUp = Callable[[Function, Function], Awaitable[Any]]
+
+# Behind a shield, nothing that is called here could end a clean-up that really hangs.
+_HANGS = 1000
+_FIRST_HINT = "replace `raise NotImplementedError`: try the work, and clean up in `finally`."
+
+
+@attrs.define
+class _Scene:
+    """One call of the learner's function, and what was seen of it."""
+
+    clean_up_takes: float
+    work_takes: float = 1
+    error: Exception | None = None
+    limit: float = math.inf  # of the scope around the call
+
+    outcome: Attempt = attrs.field(init=False)
+    began: float | None = None  # the clean-up
+    done: float | None = None
+    calls: int = 0
+    went_on: bool = False  # after the call, in the cancelled scope
+    caught: bool = False  # the scope got its cancellation back
+
+    async def work(self) -> str:
+        await trio.sleep(self.work_takes)
+        if self.error is not None:
+            raise self.error
+        return "result"
+
+    async def clean_up(self) -> None:
+        self.calls += 1
+        self.began = trio.current_time()
+        await trio.sleep(self.clean_up_takes)
+        self.done = trio.current_time()
+
+    async def play(self, with_clean_up: WithCleanUp) -> Any:
+        with trio.move_on_after(self.limit) as scope:
+            value = await with_clean_up(self.work, self.clean_up)
+            self.went_on = True
+            return value
+        self.caught = scope.cancelled_caught
+        return "cancelled"
+
+
+def check(with_clean_up: WithCleanUp) -> None:
+    """Call it in all the situations that the text names."""
+    good = _Scene(clean_up_takes=0.5)
+    error = OSError("no network")
+    bad = _Scene(clean_up_takes=0.5, error=error)
+    cancelled = _Scene(clean_up_takes=1.5, work_takes=9, limit=1)
+    stuck = _Scene(clean_up_takes=_HANGS, work_takes=9, limit=1)
+    stuck_after_good = _Scene(clean_up_takes=_HANGS)
+    for scene in (good, bad, cancelled, stuck, stuck_after_good):
+        scene.outcome = attempt(functools.partial(scene.play, with_clean_up))
+    is_stub = isinstance(good.outcome.error, NotImplementedError)
+    verdict(
+        (
+            good.outcome.value == "result",
+            "the result of the work comes out",
+            _FIRST_HINT if is_stub else f"{good.outcome}. Is there a `return`?",
+        ),
+        (
+            good.done == 1.5 and good.calls == 1,
+            "the clean-up is done after work that returned",
+            f"the work was done at 1 s, the clean-up takes 0.5 s, and it {_did(good)}.",
+        ),
+        (
+            bad.outcome.error is error and bad.done == 1.5,
+            "the clean-up is done after work that failed, and the error comes out",
+            f"the work raised {error!r}; {bad.outcome}, and the clean-up {_did(bad)}.",
+        ),
+        (
+            cancelled.began == 1 and stuck.began == 1,
+            "the work can be cancelled: the clean-up begins at that moment",
+            f"cancelled at 1 s; the clean-up {_did(cancelled)}. Is the work in the shield, too?",
+        ),
+        (
+            cancelled.done == 2.5,
+            "a clean-up of 1.5 s is finished although everything is being cancelled",
+            f"it {_did(cancelled)}. In a cancelled scope every checkpoint raises; what stops that?",
+        ),
+        (
+            stuck.outcome.ended == 3,
+            "a clean-up that hangs is given up after 2 s while everything is being cancelled",
+            f"cancelled at 1 s, so it should be over at 3 s; {stuck.outcome}.",
+        ),
+        (
+            stuck_after_good.outcome.ended == 3 and stuck_after_good.outcome.value == "result",
+            "a clean-up that hangs is given up after 2 s, and the result still comes out",
+            f"the work was done at 1 s; {stuck_after_good.outcome}.",
+        ),
+        (
+            all(scene.caught and not scene.went_on for scene in (cancelled, stuck)),
+            "the cancellation comes out again",
+            "it was swallowed, or something else came out. Let `Cancelled` through, or `raise`.",
+        ),
+    )
+
+
+def _did(scene: _Scene) -> str:
+    if scene.began is None:
+        return "was never called"
+    if scene.calls > 1:
+        return f"was called {scene.calls} times"
+    end = "was never finished" if scene.done is None else f"was done at {scene.done:g} s"
+    return f"began at {scene.began:g} s and {end}"
+
+
+# ---- what people write, and the check must find ----
+
+
+async def without_a_shield(work: Function, clean_up: Function) -> Any:
+    try:
+        return await work()
+    finally:
+        await clean_up()
+
+
+async def with_a_limit_only(work: Function, clean_up: Function) -> Any:
+    try:
+        return await work()
+    finally:
+        with trio.move_on_after(2):
+            await clean_up()
+
+
+async def with_a_shield_only_a_hang(work: Function, clean_up: Function) -> Any:
+    try:
+        return await work()
+    finally:
+        with trio.CancelScope(shield=True):
+            await clean_up()
+
+
+async def with_the_work_in_the_shield(work: Function, clean_up: Function) -> Any:
+    with trio.CancelScope(shield=True):
+        try:
+            return await work()
+        finally:
+            with trio.move_on_after(2):
+                await clean_up()
+
+
+async def with_a_swallowed_cancellation(work: Function, clean_up: Function) -> Any:
+    result = None
+    try:
+        result = await work()
+    except trio.Cancelled:
+        pass
+    finally:
+        with trio.move_on_after(2, shield=True):
+            await clean_up()
+    return result
+
+
+async def with_an_error_instead(work: Function, clean_up: Function) -> Any:
+    try:
+        return await work()
+    finally:
+        with trio.fail_after(2, shield=True):
+            await clean_up()
+
+
+async def only_when_cancelled(work: Function, clean_up: Function) -> Any:
+    try:
+        return await work()
+    except trio.Cancelled:
+        with trio.move_on_after(2, shield=True):
+            await clean_up()
+        raise
+
+
+async def without_the_result(work: Function, clean_up: Function) -> None:
+    try:
+        await work()
+    finally:
+        with trio.move_on_after(2, shield=True):
+            await clean_up()
+
+
+MISTAKES = [
+    without_a_shield,
+    with_a_limit_only,
+    with_a_shield_only_a_hang,
+    with_the_work_in_the_shield,
+    with_a_swallowed_cancellation,
+    with_an_error_instead,
+    only_when_cancelled,
+    without_the_result,
+]

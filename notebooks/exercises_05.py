@@ -1,0 +1,530 @@
+"""The checks of notebook 05: `check_race(race)`, and `check(run_group)` against Go's traces.
+
+The traces were recorded from Go's run.Group, for the tests of the library: 240 groups of one
+to six actors. Here they are replayed in virtual time, so all of them take a second.
+"""
+
+import inspect
+import json
+import logging
+import math
+import textwrap
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import trio
+import trio.testing
+from solution_05 import Execute, Interrupt
+
+RunGroupFn: TypeAlias = Callable[[Sequence[tuple[Execute, Interrupt]]], Awaitable[object]]
+Race: TypeAlias = Callable[..., Awaitable[object]]
+
+TRACES: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parent.parent / "tests" / "run_group_traces.json").read_text()
+)["scenarios"]
+TRACES.sort(key=lambda trace: abs(len(trace["actors"]) - 2))  # two actors tell the most
+
+_NEVER = 1e6  # virtual seconds
+_MOST_STEPS = 50_000  # that tasks may take while the clock stands still
+
+# The check shows later errors itself; the library would write them to standard error.
+logging.getLogger("trio_rungroup").addHandler(logging.NullHandler())
+
+
+class TraceError(Exception):
+    """What the actors of a trace raise."""
+
+
+# ---- running what the learner wrote, whatever it does ----
+
+
+class _Outcome:
+    """What a call gave: a value, or an error, or nothing at all."""
+
+    def __init__(self) -> None:
+        self.value: object = None
+        self.error: BaseException | None = None
+        self.at = 0.0
+        self.hangs = False
+        self.spins = False
+
+
+class _SpinGuard(trio.abc.Instrument):
+    """Ends a run in which tasks run on and on while the clock stands still."""
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self.scope = scope
+        self.time = -1.0
+        self.steps = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        now = trio.current_time()
+        self.steps = self.steps + 1 if now == self.time else 0
+        self.time = now
+        if self.steps > _MOST_STEPS and not self.scope.cancel_called:
+            self.scope.cancel(reason="it never sleeps")
+
+
+def _call(async_fn: Callable[..., Awaitable[object]], *args: object) -> _Outcome:
+    outcome = _Outcome()
+
+    async def main() -> None:
+        with trio.move_on_after(_NEVER) as scope:
+            trio.lowlevel.add_instrument(guard := _SpinGuard(scope))
+            try:
+                awaitable = async_fn(*args)
+                if not inspect.isawaitable(awaitable):
+                    raise TypeError("write `async def`: a plain function cannot wait")
+                outcome.value = await awaitable
+            except Exception as error:  # shown to the learner
+                outcome.error = error
+            finally:
+                trio.lowlevel.remove_instrument(guard)
+                outcome.spins = guard.steps > _MOST_STEPS
+                outcome.at = trio.current_time()
+        outcome.hangs = scope.cancelled_caught or outcome.at >= _NEVER
+
+    try:
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    except Exception as error:  # such as what trio says of a corrupted nursery
+        outcome.error = error
+    return outcome
+
+
+def _not_written(outcome: _Outcome) -> bool:
+    error = outcome.error
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return isinstance(error, NotImplementedError)
+
+
+def _tell(ok: bool, what: str, hint: str = "") -> bool:  # noqa: FBT001 - private
+    print("✓" if ok else "✗", what)
+    if not ok and hint:
+        print(textwrap.fill(f"hint: {hint}", 88, initial_indent="  ", subsequent_indent="  "))
+    return ok
+
+
+# ---- race ----
+
+
+def check_race(race: Race) -> None:
+    """Let `race` run some races; print what is right and what is not, with a hint."""
+    gone: list[tuple[str, float]] = []
+
+    def runner(name: str, seconds: float, *, tidies_up: float = 0) -> Execute:
+        async def run() -> str:
+            try:
+                await trio.sleep(seconds)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(tidies_up)
+                gone.append((name, trio.current_time()))
+            return name
+
+        return run
+
+    async def deaf() -> str:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(2.5)
+        gone.append(("deaf", trio.current_time()))
+        return "deaf"
+
+    def fair(
+        what: str, hint: str, expected: object, at: float, losers: object, *runners: Execute
+    ) -> bool:
+        gone.clear()
+        outcome = _call(race, *runners)
+        if _not_written(outcome):
+            return _tell(
+                False,  # noqa: FBT003 - private
+                "race is not written yet",
+                "open a nursery, start a task for each function, and let the first one that "
+                "comes back write down its value and cancel nursery.cancel_scope.",
+            )
+        what += f" → {expected!r} at {at:g} s"
+        if outcome.hangs:
+            return _tell(ok=False, what=what, hint=f"yours never came back. {hint}")
+        if outcome.error is not None:
+            return _tell(ok=False, what=what, hint=f"yours raised {outcome.error!r}.")
+        ok = (outcome.value, outcome.at) == (expected, at) and gone[1:] == losers
+        yours = f"yours gave {outcome.value!r} at {outcome.at:g} s."
+        if (outcome.value, outcome.at) == (expected, at):
+            yours = "that is right, but the others did not run, or were not cancelled."
+        return _tell(ok=ok, what=what, hint=f"{yours} {hint}")
+
+    hare, tortoise = runner("hare", 1.0), runner("tortoise", 3.5)
+    until_cancelled = "the winner's task calls nursery.cancel_scope.cancel()."
+    _ = (
+        fair(
+            "a hare and a tortoise",
+            until_cancelled,
+            "hare",
+            1.0,
+            [("tortoise", 1.0)],
+            hare,
+            tortoise,
+        )
+        and fair(
+            "the other way round", until_cancelled, "hare", 1.0, [("tortoise", 1.0)], tortoise, hare
+        )
+        and fair("a race of one", until_cancelled, "tortoise", 3.5, [], tortoise)
+        and fair(
+            "a loser that tidies up for 0.5 s",
+            "race comes back when the last loser has gone, so return after the nursery.",
+            "hare",
+            1.0 + 0.5,
+            [("slow", 1.5)],
+            hare,
+            runner("slow", 9, tidies_up=0.5),
+        )
+        and fair(
+            "a loser that finishes all the same",
+            "the second value must not replace the first.",
+            "hare",
+            2.5,
+            [("deaf", 2.5)],
+            hare,
+            deaf,
+        )
+    )
+
+
+# ---- the traces ----
+
+
+class _Replay:
+    """A trace of Go's, played by what the learner wrote."""
+
+    def __init__(self, run_group: RunGroupFn, trace: dict[str, Any]) -> None:
+        self.trace = trace
+        self.events: list[list[Any]] = []
+        self.raised: list[BaseException] = []
+        pairs = [self._pair(index, actor) for index, actor in enumerate(trace["actors"])]
+        self.outcome = _call(run_group, pairs)
+
+    def _pair(self, index: int, actor: dict[str, Any]) -> tuple[Execute, Interrupt]:
+        told = trio.Event()
+
+        async def execute() -> str:
+            with trio.move_on_after(math.inf if actor["exits_at"] is None else actor["exits_at"]):
+                await told.wait()
+            message = actor["error"]
+            if told.is_set():
+                await trio.sleep(actor["on_interrupt"]["after"])
+                message = actor["on_interrupt"]["error"]
+            self.events.append(["exit", index, message])
+            if message is not None:
+                error = TraceError(message)
+                self.raised.append(error)
+                raise error
+            return f"value {index}"
+
+        async def interrupt(error: BaseException | None) -> None:
+            self.events.append(["interrupt", index, None if error is None else str(error)])
+            told.set()
+            await trio.sleep(actor["interrupt_takes"])
+
+        return execute, interrupt
+
+    @property
+    def result(self) -> str:
+        """What came out, in words that `expected` uses too."""
+        outcome = self.outcome
+        if outcome.hangs:
+            return "never comes back"
+        if outcome.error is None:
+            return f"returns {outcome.value!r} at {outcome.at:g}"
+        if any(outcome.error is error for error in self.raised):
+            return f"raises {outcome.error} at {outcome.at:g}"
+        if isinstance(outcome.error, TraceError):
+            return f"raises a copy of {outcome.error} at {outcome.at:g}"
+        return f"raises {outcome.error!r} at {outcome.at:g}"
+
+    @property
+    def expected(self) -> str:
+        """What came out of Go's."""
+        return _result_of(self.trace)
+
+    @property
+    def same(self) -> bool:
+        """Whether this is what Go's did."""
+        return self.events == self.trace["events"] and self.result == self.expected
+
+    def hint(self) -> str:
+        """Say what the difference probably comes from."""
+        ours, go, error = self.events, self.trace["events"], self.outcome.error
+        told = [event[1] for event in ours if event[0] == "interrupt"]
+        if self.outcome.spins:
+            return (
+                "yours runs on and on without ever sleeping. Wait for a trio.Event instead "
+                "of looking again and again."
+            )
+        if isinstance(error, BaseExceptionGroup):
+            return (
+                "an actor's exception has reached the nursery, which cancelled everybody and "
+                "put it into a group. Catch it in the task that runs the actor."
+            )
+        if error is not None and not isinstance(error, TraceError):
+            return f"this came out of your own code: {error!r}"
+        if not told:
+            return "nobody was told to stop: after the first exit, call every interrupt."
+        if len(told) > len(set(told)):
+            return "an interrupt was called twice. Only the first exit calls them."
+        if self.outcome.hangs:
+            return "somebody waits for ever: is everybody told to stop, once somebody exits?"
+        if sorted(told) != list(range(len(self.trace["actors"]))):
+            return (
+                "everybody's interrupt is called, also of those that have exited already. "
+                "So an interrupt may rely on being called."
+            )
+        if [event for event in ours if event[0] == "interrupt"] != [
+            event for event in go if event[0] == "interrupt"
+        ]:
+            if told != sorted(told):
+                return (
+                    "the interrupts are called in the order in which the actors were added, "
+                    "each awaited before the next one begins."
+                )
+            return "every interrupt is given the error of the first exit, None if it was clean."
+        if len(ours) < len(go):
+            return (
+                "an actor was cancelled while it was still stopping in order. Interrupt, then "
+                "wait: the end of the nursery waits for all by itself."
+            )
+        if ours != go or self.outcome.at != self.trace["returned_at"]:
+            return (
+                "the interrupts are called one at a time: each is awaited before the next one "
+                "begins, and nobody else waits for them."
+            )
+        if error is not None or self.trace["result"] is not None:
+            return (
+                "the first exit settles the result, and later ones change nothing: raise what "
+                "the first one raised, that very object; return if it returned."
+            )
+        return "after a clean first exit, return what that actor returned."
+
+
+def _result_of(trace: dict[str, Any]) -> str:
+    _, index, error = trace["events"][0]
+    what = f"returns 'value {index}'" if error is None else f"raises {error}"
+    return f"{what} at {trace['returned_at']:g}"
+
+
+def _in_words(event: list[Any] | None) -> str:
+    if event is None:
+        return "(nothing)"
+    what, index, error = event
+    if what == "exit":
+        return f"actor {index} {'returns' if error is None else f'raises {error}'}"
+    return f"interrupt {index} gets {error}"
+
+
+def _actors_in_words(trace: dict[str, Any]) -> Iterator[str]:
+    for index, actor in enumerate(trace["actors"]):
+        stop = actor["on_interrupt"]
+        alone = "runs until told to stop"
+        if actor["exits_at"] is not None:
+            end = "returns" if actor["error"] is None else f"raises {actor['error']}"
+            alone = f"{end} at {actor['exits_at']}"
+        end = "returns" if stop["error"] is None else f"raises {stop['error']}"
+        slow = f" (the interrupt takes {actor['interrupt_takes']})"
+        yield (
+            f"actor {index} {alone}; when told, {end} {stop['after']} later"
+            f"{slow if actor['interrupt_takes'] else ''}"
+        )
+
+
+def show_trace(name: str) -> None:
+    """Print one of Go's traces in words."""
+    trace = next(trace for trace in TRACES if trace["name"] == name)
+    print(*_actors_in_words(trace), "", sep="\n")
+    print("what Go's run.Group did:", *map(_in_words, trace["events"]), sep="\n  ")
+    print(f"  Run {_result_of(trace)}")
+
+
+def check(run_group: RunGroupFn) -> None:
+    """Replay every trace; print whether all agree, or how the smallest one differs."""
+    differing: list[_Replay] = []
+    for trace in TRACES:
+        replay = _Replay(run_group, trace)
+        if _not_written(replay.outcome):
+            _tell(
+                ok=False,
+                what="run_group is not written yet",
+                hint="begin with the task that runs one actor: it awaits execute(), catches "
+                "what that raises, writes down how it exited, and sets an event.",
+            )
+            return
+        if not replay.same:
+            differing.append(replay)
+        if replay.outcome.spins:
+            break
+    count = len(TRACES)
+    if not differing:
+        print(f"✓ all {count} traces: the same events in the same order, the same result")
+        print("  at the same time. This is a run group.")
+        return
+    first = differing[0]
+    print(f"✗ {len(differing)} of {count} traces differ. The first is {first.trace['name']}:")
+    print(*(f"    {line}" for line in _actors_in_words(first.trace)), "", sep="\n")
+    rows = [
+        *(map(_in_words, pair) for pair in zip_longest(first.trace["events"], first.events)),
+        (first.expected, first.result),
+    ]
+    print(f"    {'Go':<38}yours")
+    for go, yours in rows:
+        mark = " " if go == yours else "≠"
+        print(f"  {mark} {go:<38}{textwrap.shorten(yours, 70, placeholder='…')}")
+    _tell(ok=False, what="so this is not yet the rule", hint=first.hint())
+
+
+# ---- typical mistakes: the tests see to it that each one is found ----
+
+
+def _variant(
+    *,
+    catch: bool = True,
+    chosen: int = 0,
+    only_running: bool = False,
+    order: int = 1,
+    together: bool = False,
+    cancel: bool = False,
+    with_error: bool = True,
+    interrupts: bool = True,
+    raises: str = "itself",
+    value: bool = True,
+    polls: bool = False,
+) -> RunGroupFn:
+    async def run_group(actors: Sequence[tuple[Execute, Interrupt]]) -> object:
+        exits: list[tuple[object, BaseException | None]] = []
+        exited: list[Execute] = []
+
+        async def run_actor(execute: Execute) -> None:
+            result, error = None, None
+            try:
+                result = await execute()
+            except Exception as exc:
+                if not catch:
+                    raise
+                error = exc
+            exits.append((result, error))
+            exited.append(execute)
+            stopping.set()
+
+        stopping = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for execute, _ in actors:
+                nursery.start_soon(run_actor, execute)
+            while polls and not stopping.is_set():
+                await trio.lowlevel.checkpoint()
+            await stopping.wait()
+            for execute, interrupt in actors[::order]:
+                if not interrupts or (only_running and execute in exited):
+                    continue
+                first = exits[0][1] if with_error else None
+                if together:
+                    nursery.start_soon(interrupt, first)
+                else:
+                    await interrupt(first)
+            if cancel:
+                nursery.cancel_scope.cancel(reason="enough")
+        result, error = exits[chosen]
+        if error is not None and raises == "copy":
+            raise TraceError(str(error))
+        if error is not None and raises == "itself":
+            raise error
+        return result if value else None
+
+    return run_group
+
+
+async def _everybody_tells_everybody(actors: Sequence[tuple[Execute, Interrupt]]) -> None:
+    async def run_actor(execute: Execute) -> None:
+        error = None
+        try:
+            await execute()
+        except Exception as exc:
+            error = exc
+            raise
+        finally:
+            for _, interrupt in actors:
+                await interrupt(error)
+
+    async with trio.open_nursery() as nursery:
+        for execute, _ in actors:
+            nursery.start_soon(run_actor, execute)
+
+
+async def _waits_for_all(*async_fns: Execute) -> object:
+    results: list[object] = []
+
+    async def run_one(async_fn: Execute) -> None:
+        results.append(await async_fn())
+
+    async with trio.open_nursery() as nursery:
+        for async_fn in async_fns:
+            nursery.start_soon(run_one, async_fn)
+    return results[0]
+
+
+async def _last_one_wins(*async_fns: Execute) -> object:
+    winner: object = None
+
+    async def run_one(async_fn: Execute) -> None:
+        nonlocal winner
+        winner = await async_fn()
+        nursery.cancel_scope.cancel(reason="somebody has won")
+
+    async with trio.open_nursery() as nursery:
+        for async_fn in async_fns:
+            nursery.start_soon(run_one, async_fn)
+    return winner
+
+
+async def _only_the_first_runs(*async_fns: Execute) -> object:
+    return await async_fns[0]()
+
+
+async def _never_comes_back(*_: object) -> None:
+    await trio.sleep_forever()
+
+
+async def _not_yet_written(*_: object) -> None:
+    raise NotImplementedError
+
+
+def _no_async_def(*_: object) -> Any:
+    return None
+
+
+only_the_running = _variant(only_running=True)  # those that have exited are not interrupted
+
+RACE_MISTAKES: list[Race] = [
+    _waits_for_all,
+    _last_one_wins,
+    _only_the_first_runs,
+    _never_comes_back,
+    _not_yet_written,
+    _no_async_def,
+]
+MISTAKES: list[RunGroupFn] = [
+    _variant(chosen=-1),  # the last exit settles the result
+    _variant(catch=False),  # the exception reaches the nursery
+    only_the_running,
+    _variant(order=-1),  # in reverse
+    _variant(together=True),  # all interrupts at once
+    _variant(cancel=True),  # nobody has time to stop in order
+    _variant(with_error=False),  # always None
+    _variant(interrupts=False),  # nobody is told
+    _variant(raises="copy"),  # not the very object
+    _variant(raises="nothing"),  # swallowed
+    _variant(value=False),  # the value is lost
+    _variant(polls=True),  # burns the processor
+    _everybody_tells_everybody,
+    _never_comes_back,
+    _not_yet_written,
+    _no_async_def,
+]

@@ -1,0 +1,319 @@
+"""The check of notebook 07: `check(flusher)`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import attrs
+import trio
+from helpers import Attempt, attempt, verdict
+
+from trio_rungroup import RunGroup
+
+Flush: TypeAlias = Callable[[], Awaitable[None]]
+Flusher: TypeAlias = Callable[[Flush], Any]
+
+_LONG = 1000  # virtual seconds
+
+# Where a stop waits in vain, the check says so; the library would, on standard error.
+logging.getLogger("trio_rungroup").addHandler(logging.NullHandler())
+
+
+@attrs.define
+class _Run:
+    """A flusher in a group that stops at some moment: when it flushed, and how it ended."""
+
+    flusher: Flusher
+    stop_at: float
+    fails: bool = False
+    began: list[float] = attrs.field(factory=list[float], init=False)
+    done: list[float] = attrs.field(factory=list[float], init=False)
+    how: str | None = attrs.field(default=None, init=False)
+    ended: Attempt = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.ended = attempt(self._run)
+
+    async def _run(self) -> None:
+        group = RunGroup()
+        execute, interrupt = self.flusher(self._flush)
+        group.add(execute, interrupt, name="flusher")
+        group.add(partial(trio.sleep, self.stop_at), name="stop")
+        with trio.move_on_after(_LONG) as limit:
+            await group.run()
+        if limit.cancelled_caught:
+            raise trio.TooSlowError(f"it did not stop within {_LONG} s")
+        if group.record is not None:
+            self.how = group.record.actors[0].how
+
+    async def _flush(self) -> None:
+        self.began.append(trio.current_time())
+        await trio.sleep(2)
+        if self.fails:
+            raise OSError("the disk is full")
+        self.done.append(trio.current_time())
+
+    def __str__(self) -> str:
+        began = ", ".join(f"{moment:g} s" for moment in self.began[:5]) or "never"
+        cut = len(self.began) - len(self.done)
+        return (
+            f"Flushes began at: {began}{f'; {cut} did not finish' if cut else ''}. "
+            f"In the end {self.ended}."
+        )
+
+
+def check(flusher: Flusher) -> None:
+    """Run what the learner wrote in five groups; print what holds, and a hint."""
+    idle = _Run(flusher, stop_at=75.5)
+    early = _Run(flusher, stop_at=0.5)
+    busy = _Run(flusher, stop_at=31.0)
+    fails = _Run(flusher, stop_at=75.5, fails=True)
+    if isinstance(idle.ended.error, NotImplementedError):
+        hint = "make a trio.Event for the channel, and write the two functions around it."
+        verdict((False, "flusher is written", hint))
+        return
+    if isinstance(idle.ended.error, TypeError):
+        hint = "return execute, interrupt: an async function without parameters, and a function "
+        hint += f"of one. Here, {idle.ended}."
+        verdict((False, "it returns a pair of functions", hint))
+        return
+    verdict(
+        (
+            # From the end of a flush to the next, or at every multiple of 30: both are right.
+            idle.began[:2] in ([30.0, 60.0], [30.0, 62.0]),
+            "it flushes every 30 s",
+            f"with trio.move_on_after(30): await the event. {idle}",
+        ),
+        (
+            idle.began[2:] == [75.5] and idle.done[2:] == [77.5],
+            "told to stop at 75.5 s, it flushes once more, at once",
+            (
+                "a wait for the event ends at once when the interrupt sets it, a sleep does not; "
+                f"and an actor without an interrupt of its own is cancelled. {idle}"
+            ),
+        ),
+        (
+            early.began == [0.5] and early.done == [2.5],
+            "so it does when it is told at 0.5 s, before the first tick",
+            f"the last flush does not depend on an earlier one. {early}",
+        ),
+        (
+            busy.began[:1] == [30.0] and busy.done[:1] == [32.0],
+            "told to stop during a flush, it lets that one finish",
+            f"only the waiting may be cut short, never flush(). {busy}",
+        ),
+        (
+            busy.began[1:] == [32.0] and busy.done[1:] == [34.0],
+            "and flushes once more what has come in since",
+            f"look before each flush whether you have been told to stop, not after it. {busy}",
+        ),
+        (
+            [run.how for run in (idle, early, busy)] == ["returned"] * 3
+            and [run.ended.ended for run in (idle, early, busy)] == [77.5, 2.5, 34.0],
+            "then it returns",
+            f"after the last flush, return. {idle}",
+        ),
+        (
+            isinstance(fails.ended.error, OSError) and fails.began == [30.0],
+            "an error of flush() is its error, and ends it",
+            f"Go's `return err` is a raise: let the exception out, flush no more. {fails}",
+        ),
+    )
+
+
+# ---- wrong answers, each of which the check must find; and other right ones ----
+
+
+def _no_interrupt(flush: Flush) -> Any:
+    async def execute() -> None:
+        while True:
+            await trio.sleep(30)
+            await flush()
+
+    return execute, None
+
+
+def _sleeps_on(flush: Flush) -> Any:
+    cancel = trio.Event()
+
+    async def execute() -> None:
+        while not cancel.is_set():
+            await trio.sleep(30)
+            await flush()
+
+    return execute, lambda _: cancel.set()
+
+
+def _cuts_a_flush(flush: Flush) -> Any:
+    scope = trio.CancelScope()
+
+    async def execute() -> None:
+        with scope:
+            while True:
+                await trio.sleep(30)
+                await flush()
+        await flush()
+
+    return execute, lambda _: scope.cancel()
+
+
+def _loses_the_rest(flush: Flush) -> Any:
+    cancel = trio.Event()
+
+    async def execute() -> None:
+        while not cancel.is_set():
+            with trio.move_on_after(30):
+                await cancel.wait()
+            await flush()
+
+    return execute, lambda _: cancel.set()
+
+
+def _no_last_flush(flush: Flush) -> Any:
+    cancel = trio.Event()
+
+    async def execute() -> None:
+        while True:
+            with trio.move_on_after(30):
+                await cancel.wait()
+            if cancel.is_set():
+                return
+            await flush()
+
+    return execute, lambda _: cancel.set()
+
+
+def _hangs(flush: Flush) -> Any:
+    async def execute() -> None:
+        while True:
+            await trio.sleep(30)
+            await flush()
+
+    return execute, lambda _: None
+
+
+def _spins(flush: Flush) -> Any:
+    cancel = trio.Event()
+
+    async def execute() -> None:
+        while True:  # the event stays set
+            with trio.move_on_after(30):
+                await cancel.wait()
+            await flush()
+
+    return execute, lambda _: cancel.set()
+
+
+def _flushes_in_the_interrupt(flush: Flush) -> Any:
+    async def execute() -> None:
+        while True:
+            await trio.sleep(30)
+            await flush()
+
+    return execute, lambda _: flush()
+
+
+def _hides_errors(flush: Flush) -> Any:
+    cancel = trio.Event()
+
+    async def execute() -> None:
+        while True:
+            with trio.move_on_after(30):
+                await cancel.wait()
+            last = cancel.is_set()
+            with contextlib.suppress(OSError):
+                await flush()
+            if last:
+                return
+
+    return execute, lambda _: cancel.set()
+
+
+def _flushes_after_an_error(flush: Flush) -> Any:
+    cancel = trio.Event()
+
+    async def execute() -> None:
+        try:
+            while not cancel.is_set():
+                with trio.move_on_after(30):
+                    await cancel.wait()
+                    break
+                await flush()
+        finally:
+            await flush()
+
+    return execute, lambda _: cancel.set()
+
+
+def _returns_nothing(flush: Flush) -> Any:
+    del flush
+
+
+def _turned_round(flush: Flush) -> Any:
+    execute, interrupt = _loses_the_rest(flush)
+    return interrupt, execute
+
+
+def _no_parameter(flush: Flush) -> Any:
+    execute, interrupt = _with_a_lock(flush)
+    del interrupt
+    return execute, lambda: None
+
+
+MISTAKES: list[Flusher] = [
+    _no_interrupt,
+    _sleeps_on,
+    _cuts_a_flush,
+    _loses_the_rest,
+    _no_last_flush,
+    _hangs,
+    _spins,
+    _flushes_in_the_interrupt,
+    _hides_errors,
+    _flushes_after_an_error,
+    _returns_nothing,
+    _turned_round,
+    _no_parameter,
+]
+
+
+def _with_a_lock(flush: Flush) -> Any:
+    busy, scope = trio.Lock(), trio.CancelScope()
+
+    async def execute() -> None:
+        with scope:
+            while True:
+                await trio.sleep(30)
+                async with busy:
+                    await flush()
+        await flush()
+
+    async def interrupt(error: BaseException | None) -> None:
+        del error
+        async with busy:
+            scope.cancel()
+
+    return execute, interrupt
+
+
+def _at_every_multiple(flush: Flush) -> Any:
+    cancel = trio.Event()
+
+    async def execute() -> None:
+        tick = trio.current_time()
+        while not cancel.is_set():
+            tick += 30
+            with trio.move_on_at(tick):
+                await cancel.wait()
+                break
+            await flush()
+        await flush()
+
+    return execute, lambda _: cancel.set()
+
+
+ALSO_RIGHT: list[Flusher] = [_with_a_lock, _at_every_multiple]

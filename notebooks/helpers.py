@@ -1,0 +1,290 @@
+"""What every notebook imports: `from helpers import run`.
+
+`run` is `trio.run` in virtual time: an hour's sleep costs nothing, times are exact, and a
+program that waits for ever is told so at once. Not for threads, sockets or processes: the
+clock would jump past them. `Timeline` draws what your own tasks do; `attempt` and `verdict`
+are for the checks of the exercises.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from xml.sax.saxutils import escape
+
+import attrs
+import trio
+import trio.testing
+from IPython.core.getipython import get_ipython
+
+_FOR_EVER = 1e6  # virtual seconds
+_MOST_STEPS = 30_000  # of all tasks together: what takes more goes round in circles
+
+
+def run(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    """Run an async function in virtual time.
+
+    Raises:
+        trio.TooSlowError: Everybody waits for something that nobody will do, or somebody
+            goes round in circles. (Not found: who does so behind a shield. Press stop.)
+    """
+
+    async def main() -> Any:
+        with trio.move_on_after(_FOR_EVER) as scope:
+            guard = _StepCounter(scope)
+            trio.lowlevel.add_instrument(guard)
+            try:
+                return await async_fn(*args)
+            finally:
+                trio.lowlevel.remove_instrument(guard)
+        if guard.steps > _MOST_STEPS:
+            raise trio.TooSlowError("this goes round in circles and does not end")
+        raise trio.TooSlowError("everybody waits for something that nobody will do")
+
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+class _StepCounter(trio.abc.Instrument):
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self.scope = scope
+        self.steps = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        del task
+        self.steps += 1
+        if self.steps > _MOST_STEPS:
+            self.scope.cancel(reason="this goes round in circles")
+
+
+# ---- for the checks of the exercises ----
+
+
+@attrs.frozen
+class Attempt:
+    """How a call ended: its value or its error, and when in virtual time."""
+
+    value: Any
+    error: BaseException | None
+    ended: float
+
+    def __str__(self) -> str:
+        """Say it in words, for a hint."""
+        what = f"returned {self.value!r}" if self.error is None else f"raised {self.error!r}"
+        return f"it {what} after {self.ended:g} s"
+
+
+def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
+    """Run what a learner wrote, whatever it does, and tell how it ended."""
+    ended = 0.0
+
+    async def main() -> Any:
+        nonlocal ended
+        try:
+            return await async_fn(*args)
+        finally:
+            ended = trio.current_time()
+
+    try:
+        return Attempt(run(main), None, ended)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a check never raises
+        return Attempt(None, error, ended)
+
+
+def verdict(*demands: tuple[object, str, str]) -> None:
+    """Print a line per demand (met or not, what it is, a hint), then the first hint needed."""
+    for met, what, _ in demands:
+        print("✓" if met else "✗", what)
+    hints = [hint for met, _, hint in demands if not met]
+    print(f"\nHint: {hints[0]}" if hints else "\nAll of it holds. Well done!")
+
+
+# ---- a picture of what tasks do ----
+
+_MARKS = {"returned": "✓", "raised": "✗", "cancelled": "◇"}
+_COLOURS = {"returned": "#00795a", "raised": "#b8460a", "cancelled": "#8e4a78"}
+_SHAPES = {  # as in the picture of a run group: its outline, and what is written in it
+    "returned": (
+        "M-8.7 0a8.7 8.7 0 1 0 17.4 0a8.7 8.7 0 1 0 -17.4 0Z",
+        "M-3.6 .3l2.5 2.6 4.8 -5.5",
+    ),
+    "raised": ("M-7.7 -7.7H7.7V7.7H-7.7Z", "M-3 -3l6 6M-3 3l6 -6"),
+    "cancelled": ("M-9.9 0L0 -9.9L9.9 0L0 9.9Z", "M-3.4 0h6.8"),
+}
+
+
+@attrs.define(eq=False)
+class _Bar:
+    name: str
+    began: float
+    ended: float = 0.0
+    how: str = "returned"
+    inside: list[_Bar] = attrs.field(factory=list["_Bar"])
+
+    def rows(self, depth: int = 0) -> Iterator[tuple[int, _Bar]]:
+        yield depth, self
+        # Tasks that begin in one instant begin in any order; the picture shows them in one.
+        for bar in sorted(self.inside, key=lambda bar: (bar.began, bar.ended, bar.name)):
+            yield from bar.rows(depth + 1)
+
+    @property
+    def words(self) -> str:
+        return f"{self.how} · {self.ended:g} s"
+
+
+class Timeline:
+    """Draws when parts of a program ran: `with timeline.bar("name"): ...`.
+
+    A bar that begins inside another, also in a child task, is drawn below it, indented.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._top = _Bar(title, 0)
+        self._run: trio.lowlevel.Task | None = None
+        self._inside = contextvars.ContextVar("inside", default=self._top)
+
+    @contextmanager
+    def bar(self, name: str) -> Iterator[None]:
+        """Draw how long the block takes, and how it ends."""
+        root = trio.lowlevel.current_root_task()
+        if self._run is not root:  # a cell was run again: a new picture
+            self._run = root
+            self._top.inside.clear()
+        bar = _Bar(name, trio.current_time())
+        self._inside.get().inside.append(bar)
+        token = self._inside.set(bar)
+        try:
+            yield
+        except trio.Cancelled:
+            bar.how = "cancelled"
+            raise
+        except BaseException:
+            bar.how = "raised"
+            raise
+        finally:
+            self._inside.reset(token)
+            bar.ended = trio.current_time()
+
+    def _rows(self) -> tuple[list[tuple[int, _Bar]], float]:
+        rows = [(depth - 1, bar) for depth, bar in self._top.rows()][1:]
+        return rows, max((bar.ended for _, bar in rows), default=0) or 1
+
+    def __str__(self) -> str:
+        """Draw it as text."""
+        rows, end = self._rows()
+        wide = max(len("  " * depth + bar.name) for depth, bar in rows)
+        lines = [self._top.name, ""]
+        for depth, bar in rows:
+            begin, length = (round(t / end * 36) for t in (bar.began, bar.ended - bar.began))
+            drawn = " " * begin + "━" * length + _MARKS[bar.how]
+            lines.append(f"{'  ' * depth + bar.name:<{wide}}  {drawn:<37}  {bar.words}")
+        return "\n".join(lines)
+
+    def to_svg(self) -> str:
+        """Draw it as SVG, with nothing in it that a notebook viewer takes out."""
+        rows, end = self._rows()
+        left = 44 + max(8 * len(bar.name) + 16 * depth for depth, bar in rows)
+        scale = (720 - 150 - left) / end
+        parts: list[str] = []
+
+        def text(x: float, y: float, content: str, look: str) -> None:
+            parts.append(f'<text x="{x:.1f}" y="{y:.1f}" {look}>{escape(content)}</text>')
+
+        text(24, 32, self._top.name, 'fill="#1a1a1a" font-size="16" font-weight="bold"')
+        bottom = 52 + 30 * len(rows)
+        for moment in (moment * _round_step(end) for moment in range(7)):
+            if moment <= end:
+                x = left + moment * scale
+                parts.append(
+                    f'<line x1="{x:.1f}" x2="{x:.1f}" y1="48" y2="{bottom}" stroke="#e3e3e3"/>'
+                )
+                look = 'fill="#595959" font-size="12" text-anchor="middle"'
+                text(x, bottom + 18, f"{moment:g} s", look)
+        for index, (depth, bar) in enumerate(rows):
+            y, x, width = 67 + 30 * index, left + bar.began * scale, bar.ended - bar.began
+            text(24 + 16 * depth, y + 4.5, bar.name, 'fill="#1a1a1a" font-size="13.5"')
+            shape = f'x="{x:.1f}" y="{y - 6}" width="{max(width * scale, 1.5):.1f}" height="12"'
+            parts.append(f'<rect {shape} fill="#0072b2"/>')
+            x += width * scale
+            colour = f'fill="{_COLOURS[bar.how]}"'
+            outline, strokes = _SHAPES[bar.how]
+            parts.append(
+                f'<g transform="translate({x:.1f} {y})" stroke="#ffffff">'
+                f'<path d="{outline}" {colour} stroke-width="1.5"/>'
+                f'<path d="{strokes}" fill="none" stroke-width="2"/></g>'
+            )
+            text(x + 14, y + 4.3, bar.words, f'{colour} font-size="12.5"')
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="720" '
+            f'height="{bottom + 32}" viewBox="0 0 720 {bottom + 32}" '
+            'font-family="Noto Sans, Segoe UI, Helvetica, Arial, sans-serif">'
+            f"<title>{escape(self._top.name)}</title>"
+            f'<rect x="0.5" y="0.5" width="719" height="{bottom + 31}" rx="8" fill="#ffffff" '
+            f'stroke="#c8c8c8"/>{"".join(parts)}</svg>'
+        )
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        del include, exclude
+        return {"image/svg+xml": self.to_svg(), "text/plain": str(self)}
+
+
+def _round_step(end: float) -> float:
+    """Choose a round step that gives at most seven marks."""
+    return next(step for step in (0.5, 1, 2, 5, 10, 20, 60, 600, 6000, 1e5) if end / step <= 6)
+
+
+# ---- errors in a notebook ----
+
+
+def tree_of(error: BaseException) -> str:
+    """Draw an exception, or a group of them, as a small tree: types and messages."""
+    return "\n".join(_tree(error, "", with_lines=False))
+
+
+def _tree(error: BaseException, indent: str, *, with_lines: bool) -> Iterator[str]:
+    if with_lines:
+        for frame, number in traceback.walk_tb(error.__traceback__):
+            if (place := _cell_of(frame.f_code.co_filename)) is not None:
+                function = frame.f_code.co_name
+                where = "" if function == "<module>" else f", in {function}"
+                yield f"{indent}{place}, line {number}{where}"
+    if isinstance(error, BaseExceptionGroup):
+        yield f"{indent}{type(error).__name__}: {error.message}"
+        parts: list[BaseException] = list(error.exceptions)
+        for part in sorted(parts, key=repr):  # trio collects them in any order
+            yield from _tree(part, indent + "    ", with_lines=with_lines)
+    else:
+        yield f"{indent}{type(error).__name__}: {error}".rstrip(": ")
+    yield from (f"{indent}  note: {note}" for note in getattr(error, "__notes__", ()))
+
+
+def _cell_of(file: str) -> str | None:
+    """Name the cell that a line of a traceback is in; `None` for a line of a library."""
+    shell = get_ipython()
+    name = None if shell is None else shell.compile.format_code_name(file)
+    return None if name is None else " ".join(name)
+
+
+def show_errors_as_trees() -> None:
+    """Show the error that ends a cell shortly: your own lines, and a group as a tree.
+
+    IPython prints an exception group to standard error, where neither a reader of the saved
+    notebook nor a program that runs it sees that the cell has failed.
+    """
+    shell = get_ipython()
+    if shell is None:
+        return
+
+    def handler(shell: Any, kind: Any, error: Any, tb: Any, tb_offset: Any = None) -> None:
+        del tb, tb_offset
+        text = "\n".join(_tree(error, "", with_lines=True))
+        shell._showtraceback(kind, error, text.splitlines())
+
+    shell.set_custom_exc((Exception, BaseExceptionGroup), handler)
+
+
+show_errors_as_trees()

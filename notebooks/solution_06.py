@@ -1,0 +1,23 @@
+"""A solution of notebook 06: a reporter that stops when it is told to."""
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+
+def make_reporter(
+    report: Callable[[], Awaitable[None]],
+) -> tuple[Callable[[], Awaitable[None]], Callable[[BaseException | None], None]]:
+    """Make an actor that reports now and then once an hour, until it is told to stop."""
+    stopping = trio.Event()  # an object: whoever sets it, all see it
+
+    async def execute() -> None:
+        while not stopping.is_set():
+            await report()
+            with trio.move_on_after(3600):
+                await stopping.wait()  # wakes up at once, not after the hour
+
+    def interrupt(error: BaseException | None) -> None:
+        stopping.set()
+
+    return execute, interrupt
