@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-# Started in the background of a script, a process ignores Ctrl-C, and so do its children.
+# Started in the background of a script, or by nohup, a process ignores these, and so do its
+# children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
