@@ -7,7 +7,6 @@ import copy
 import inspect
 import logging
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -456,7 +455,7 @@ def _check_command(command: object, options: dict[str, object]) -> None:
     if sys.platform == "win32":  # pragma: no cover
         raise NotImplementedError("process_actor() needs process groups, which are POSIX only")
     if isinstance(command, str) and not options.get("shell"):
-        words = shlex.split(command)
+        words = command.split()
         raise TypeError(
             f"process_actor() takes the words of a command, here {words}; a command in one "
             "string needs shell=True"
