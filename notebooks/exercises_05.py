@@ -238,9 +238,9 @@ class _Replay:
         if outcome.error is None:
             return f"returns {outcome.value!r} at {outcome.at:g}"
         if any(outcome.error is error for error in self.raised):
-            return f"raises {outcome.error} at {outcome.at:g}"
+            return f"raises {str(outcome.error)!r} at {outcome.at:g}"
         if isinstance(outcome.error, TraceError):
-            return f"raises a copy of {outcome.error} at {outcome.at:g}"
+            return f"raises a copy of {str(outcome.error)!r} at {outcome.at:g}"
         return f"raises {outcome.error!r} at {outcome.at:g}"
 
     @property
@@ -309,7 +309,7 @@ class _Replay:
 
 def _result_of(trace: dict[str, Any]) -> str:
     _, index, error = trace["events"][0]
-    what = f"returns 'value {index}'" if error is None else f"raises {error}"
+    what = f"returns 'value {index}'" if error is None else f"raises {error!r}"
     return f"{what} at {trace['returned_at']:g}"
 
 
@@ -318,8 +318,8 @@ def _in_words(event: list[Any] | None) -> str:
         return "(nothing)"
     what, index, error = event
     if what == "exit":
-        return f"actor {index} {'returns' if error is None else f'raises {error}'}"
-    return f"interrupt {index} gets {error}"
+        return f"actor {index} {'returns' if error is None else f'raises {error!r}'}"
+    return f"interrupt {index} gets {error!r}"
 
 
 def _actors_in_words(trace: dict[str, Any]) -> Iterator[str]:
@@ -327,12 +327,12 @@ def _actors_in_words(trace: dict[str, Any]) -> Iterator[str]:
         stop = actor["on_interrupt"]
         alone = "runs until told to stop"
         if actor["exits_at"] is not None:
-            end = "returns" if actor["error"] is None else f"raises {actor['error']}"
+            end = "returns" if actor["error"] is None else f"raises {actor['error']!r}"
             alone = f"{end} at {actor['exits_at']}"
-        end = "returns" if stop["error"] is None else f"raises {stop['error']}"
+        end = "returns" if stop["error"] is None else f"raises {stop['error']!r}"
         slow = f" (the interrupt takes {actor['interrupt_takes']})"
         yield (
-            f"actor {index} {alone}; when told, {end} {stop['after']} later"
+            f"actor {index} {alone}; when told, {end} after {stop['after']}"
             f"{slow if actor['interrupt_takes'] else ''}"
         )
 
