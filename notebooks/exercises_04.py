@@ -1,15 +1,23 @@
 """The check of notebook 04: `check(first_error)`."""
 
-import inspect
-import textwrap
+from __future__ import annotations
+
+import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeAlias
 
+import attrs
 import trio
-from helpers import run
+from helpers import Attempt, attempt, verdict
 
 AsyncFn: TypeAlias = Callable[[], Awaitable[object]]
 FirstError: TypeAlias = Callable[..., Awaitable[object]]
+
+_FIRST_HINT = (
+    "replace `raise NotImplementedError`: begin with a nursery and a list; each task runs one "
+    "function, and catches what it raises."
+)
 
 
 class _Job:
@@ -38,82 +46,83 @@ class _Job:
             raise self.error
 
 
-def _difference(
-    first_error: FirstError, jobs: list[_Job], expected: _Job | None, at: float
-) -> str | None:
-    """Play one scene; say what is wrong, or None."""
-    back: list[float] = []
+@attrs.frozen
+class _Scene:
+    """What is run, whose error is to come out of it, and when."""
 
-    async def scene() -> None:
-        try:
-            awaitable = first_error(*jobs)
-            if not inspect.isawaitable(awaitable):
-                raise TypeError("write `async def`: a plain function cannot wait")
-            await awaitable
-        finally:
-            back.append(trio.current_time())
+    what: str
+    jobs: list[_Job]
+    first: _Job | None
+    at: float
 
-    raised: BaseException | None = None
-    try:
-        run(scene)
-    except Exception as error:  # told to the learner
-        raised = error
-    if isinstance(raised, trio.TooSlowError):
-        return "it never comes back."
-    if isinstance(raised, BaseExceptionGroup):
-        return (
-            "a group came out: an error has reached the nursery. Catch each one in its own "
-            "task, or take it out of the group, and raise it after the nursery."
-        )
-    wanted = None if expected is None else expected.error
-    if raised is not wanted:
-        if raised is None:
-            return "nothing was raised: the error is lost."
-        whose = [index for index, job in enumerate(jobs) if job.error is raised]
-        if whose and wanted is not None:
-            return f"that is the error of job {whose[0]}. Which one came first in time?"
-        if isinstance(raised, RuntimeError) and str(raised) == str(jobs[0].error):
-            return "that is a copy. Raise the very object that the job raised."
-        return f"{raised!r} came out."
-    if back != [at]:
-        return (
-            f"it came back at {back[0]:g} s instead of {at:g} s. The first error ends the others: "
-            "nursery.cancel_scope.cancel(reason=...), and all of them run at once."
-        )
-    if any(job.ended is None for job in jobs):
-        return "not every job was run to its end."
-    return None
+    def hint(self, outcome: Attempt) -> str | None:
+        """Say what is wrong, or None."""
+        raised = outcome.error
+        if outcome.hangs or isinstance(raised, TypeError):
+            return _hint_for_no_answer(outcome)
+        if isinstance(raised, BaseExceptionGroup):
+            return (
+                "a group came out: an error has reached the nursery. Catch each one in its own "
+                "task, and raise the first after the nursery."
+            )
+        if raised is not (None if self.first is None else self.first.error):
+            if raised is None:
+                return "nothing was raised: the error is lost."
+            whose = [index for index, job in enumerate(self.jobs) if job.error is raised]
+            if whose and self.first is not None:
+                return f"that is the error of job {whose[0]}. Which one came first in time?"
+            if isinstance(raised, RuntimeError) and str(raised) == str(self.jobs[0].error):
+                return "that is a copy. Raise the very object that the job raised."
+            return f"{raised!r} came out."
+        if outcome.ended != self.at:
+            return (
+                f"it came back at {outcome.ended:g} s instead of {self.at:g} s. All run at the "
+                "same time; the first error, and nothing else, cancels the nursery's scope."
+            )
+        if any(job.ended is None for job in self.jobs):
+            return "not every job was run to its end."
+        return None
+
+
+def _hint_for_no_answer(outcome: Attempt) -> str:
+    if outcome.spins:
+        return f"{outcome}. You need no loop that looks again and again."
+    if outcome.hangs:
+        return f"{outcome}. The end of the nursery waits for all; you need no other wait."
+    return f"{outcome}. The first line is `async def first_error(*async_fns)`."
 
 
 def check(first_error: FirstError) -> None:
     """Play some scenes; print which are right, and a hint for the first that is not."""
-    quick, slow = _Job(1.0), _Job(2.5)
-    patient = _Job(9.0, fails=False)
-    scenes: list[tuple[str, list[_Job], _Job | None, float]] = [
-        ("one fails, and its error comes out as itself", [quick], quick, 1.0),
-        ("nobody fails: back when the last is done", [_Job(1.5, fails=False), patient], None, 9.0),
-        ("one fails: the other is cancelled at once", [patient, quick], quick, 1.0),
-        ("the first in time, not in the list", [slow, quick], quick, 1.0),
-        (
+    quick, patient = partial(_Job, 1.0), partial(_Job, 9.0, fails=False)
+    one, two, three, four = quick(), quick(), quick(), quick()
+    scenes = [
+        _Scene("one fails, and its error comes out as itself", [one], one, 1.0),
+        _Scene(
+            "nobody fails: it is back when the last is done",
+            [_Job(1.5, fails=False), patient()],
+            None,
+            9.0,
+        ),
+        _Scene("one fails: the other is cancelled at once", [patient(), two], two, 1.0),
+        _Scene("the first in time, not in the list", [_Job(2.5), three], three, 1.0),
+        _Scene(
             "a later error, from tidying up, does not replace the first",
-            [_Job(9.0, tidies_up=0.5, then_fails=True), quick],
-            quick,
+            [_Job(9.0, tidies_up=0.5, then_fails=True), four],
+            four,
             1.5,
         ),
     ]
-    for what, jobs, expected, at in scenes:
-        for job in jobs:
-            job.ended = None
-        hint = _difference(first_error, jobs, expected, at)
-        if hint is None:
-            print("✓", what)
-            continue
-        if "NotImplementedError" in hint:
-            hint = "it is not written yet. Begin with a nursery and a list; each task runs one"
-            hint += " function, and catches what it raises."
-        print("✗", what)
-        print(textwrap.fill(f"hint: {hint}", 88, initial_indent="  ", subsequent_indent="  "))
-        return
+    demands: list[tuple[object, str, str]] = []
+    for scene in scenes:
+        outcome = attempt(first_error, *scene.jobs)
+        hint = scene.hint(outcome)
+        if isinstance(outcome.error, NotImplementedError):
+            hint = _FIRST_HINT
+        demands.append((hint is None, scene.what, hint or ""))
+        if outcome.spins:  # and would in the others, too, which takes its time
+            break
+    verdict(*demands)
 
 
 # ---- typical mistakes: the tests see to it that each one is found ----
@@ -175,8 +184,37 @@ async def _one_after_the_other(*async_fns: AsyncFn) -> None:
         await async_fn()
 
 
-async def _never_comes_back(*_: AsyncFn) -> None:
+async def _hangs(*_: AsyncFn) -> None:
     await trio.sleep_forever()
+
+
+async def _hangs_behind_a_shield(*_: AsyncFn) -> None:
+    with trio.CancelScope(shield=True):
+        await trio.sleep_forever()
+
+
+async def _hangs_whatever_happens(*_: AsyncFn) -> None:
+    while True:
+        with contextlib.suppress(BaseException):
+            await trio.sleep_forever()
+
+
+async def _goes_round_in_circles(*async_fns: AsyncFn) -> None:
+    errors: list[BaseException] = []
+
+    async def run_one(async_fn: AsyncFn) -> None:
+        try:
+            await async_fn()
+        except BaseException as error:
+            errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for async_fn in async_fns:
+            nursery.start_soon(run_one, async_fn)
+        with trio.CancelScope(shield=True):
+            while not errors:
+                await trio.lowlevel.checkpoint()
+    raise errors[0]
 
 
 async def _not_yet_written(*_: AsyncFn) -> None:
@@ -196,7 +234,10 @@ MISTAKES: list[Callable[..., object]] = [
     _collecting(chosen=None),  # the first of the list
     _collecting(copies=True),
     _one_after_the_other,
-    _never_comes_back,
+    _hangs,
+    _hangs_behind_a_shield,
+    _hangs_whatever_happens,
+    _goes_round_in_circles,
     _not_yet_written,
     _no_async_def,
 ]

@@ -4,7 +4,9 @@ The traces were recorded from Go's run.Group, for the tests of the library: 240 
 to six actors. Here they are replayed in virtual time, so all of them take a second.
 """
 
-import inspect
+from __future__ import annotations
+
+import contextlib
 import json
 import logging
 import math
@@ -14,20 +16,18 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import attrs
 import trio
-import trio.testing
+from helpers import Attempt, attempt, verdict
 from solution_05 import Execute, Interrupt
 
 RunGroupFn: TypeAlias = Callable[[Sequence[tuple[Execute, Interrupt]]], Awaitable[object]]
 Race: TypeAlias = Callable[..., Awaitable[object]]
 
 TRACES: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent.parent / "tests" / "run_group_traces.json").read_text()
+    (Path(__file__).parent.parent / "tests" / "run_group_traces.json").read_text("utf-8")
 )["scenarios"]
 TRACES.sort(key=lambda trace: abs(len(trace["actors"]) - 2))  # two actors tell the most
-
-_NEVER = 1e6  # virtual seconds
-_MOST_STEPS = 50_000  # that tasks may take while the clock stands still
 
 # The check shows later errors itself; the library would write them to standard error.
 logging.getLogger("trio_rungroup").addHandler(logging.NullHandler())
@@ -37,159 +37,73 @@ class TraceError(Exception):
     """What the actors of a trace raise."""
 
 
-# ---- running what the learner wrote, whatever it does ----
-
-
-class _Outcome:
-    """What a call gave: a value, or an error, or nothing at all."""
-
-    def __init__(self) -> None:
-        self.value: object = None
-        self.error: BaseException | None = None
-        self.at = 0.0
-        self.hangs = False
-        self.spins = False
-
-
-class _SpinGuard(trio.abc.Instrument):
-    """Ends a run in which tasks run on and on while the clock stands still."""
-
-    def __init__(self, scope: trio.CancelScope) -> None:
-        self.scope = scope
-        self.time = -1.0
-        self.steps = 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        now = trio.current_time()
-        self.steps = self.steps + 1 if now == self.time else 0
-        self.time = now
-        if self.steps > _MOST_STEPS and not self.scope.cancel_called:
-            self.scope.cancel(reason="it never sleeps")
-
-
-def _call(async_fn: Callable[..., Awaitable[object]], *args: object) -> _Outcome:
-    outcome = _Outcome()
-
-    async def main() -> None:
-        with trio.move_on_after(_NEVER) as scope:
-            trio.lowlevel.add_instrument(guard := _SpinGuard(scope))
-            try:
-                awaitable = async_fn(*args)
-                if not inspect.isawaitable(awaitable):
-                    raise TypeError("write `async def`: a plain function cannot wait")
-                outcome.value = await awaitable
-            except Exception as error:  # shown to the learner
-                outcome.error = error
-            finally:
-                trio.lowlevel.remove_instrument(guard)
-                outcome.spins = guard.steps > _MOST_STEPS
-                outcome.at = trio.current_time()
-        outcome.hangs = scope.cancelled_caught or outcome.at >= _NEVER
-
-    try:
-        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-    except Exception as error:  # such as what trio says of a corrupted nursery
-        outcome.error = error
-    return outcome
-
-
-def _not_written(outcome: _Outcome) -> bool:
+def _not_written(outcome: Attempt) -> bool:
     error = outcome.error
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return isinstance(error, NotImplementedError)
 
 
-def _tell(ok: bool, what: str, hint: str = "") -> bool:  # noqa: FBT001 - private
-    print("✓" if ok else "✗", what)
-    if not ok and hint:
-        print(textwrap.fill(f"hint: {hint}", 88, initial_indent="  ", subsequent_indent="  "))
-    return ok
-
-
 # ---- race ----
+
+
+@attrs.define
+class _Runner:
+    """Runs for a while; once it is told to stop it may tidy up, or not even listen."""
+
+    name: str
+    seconds: float
+    tidies_up: float = 0
+    deaf: bool = False
+    gone: float | None = None
+
+    async def __call__(self) -> str:
+        try:
+            with trio.CancelScope(shield=self.deaf):
+                await trio.sleep(self.seconds)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(self.tidies_up)
+            self.gone = trio.current_time()
+        return self.name
 
 
 def check_race(race: Race) -> None:
     """Let `race` run some races; print what is right and what is not, with a hint."""
-    gone: list[tuple[str, float]] = []
-
-    def runner(name: str, seconds: float, *, tidies_up: float = 0) -> Execute:
-        async def run() -> str:
-            try:
-                await trio.sleep(seconds)
-            finally:
-                with trio.CancelScope(shield=True):
-                    await trio.sleep(tidies_up)
-                gone.append((name, trio.current_time()))
-            return name
-
-        return run
-
-    async def deaf() -> str:
-        with trio.CancelScope(shield=True):
-            await trio.sleep(2.5)
-        gone.append(("deaf", trio.current_time()))
-        return "deaf"
-
-    def fair(
-        what: str, hint: str, expected: object, at: float, losers: object, *runners: Execute
-    ) -> bool:
-        gone.clear()
-        outcome = _call(race, *runners)
-        if _not_written(outcome):
-            return _tell(
-                False,  # noqa: FBT003 - private
-                "race is not written yet",
-                "open a nursery, start a task for each function, and let the first one that "
-                "comes back write down its value and cancel nursery.cancel_scope.",
-            )
-        what += f" → {expected!r} at {at:g} s"
-        if outcome.hangs:
-            return _tell(ok=False, what=what, hint=f"yours never came back. {hint}")
-        if outcome.error is not None:
-            return _tell(ok=False, what=what, hint=f"yours raised {outcome.error!r}.")
-        ok = (outcome.value, outcome.at) == (expected, at) and gone[1:] == losers
-        yours = f"yours gave {outcome.value!r} at {outcome.at:g} s."
-        if (outcome.value, outcome.at) == (expected, at):
-            yours = "that is right, but the others did not run, or were not cancelled."
-        return _tell(ok=ok, what=what, hint=f"{yours} {hint}")
-
-    hare, tortoise = runner("hare", 1.0), runner("tortoise", 3.5)
-    until_cancelled = "the winner's task calls nursery.cancel_scope.cancel()."
-    _ = (
-        fair(
-            "a hare and a tortoise",
-            until_cancelled,
-            "hare",
-            1.0,
-            [("tortoise", 1.0)],
-            hare,
-            tortoise,
-        )
-        and fair(
-            "the other way round", until_cancelled, "hare", 1.0, [("tortoise", 1.0)], tortoise, hare
-        )
-        and fair("a race of one", until_cancelled, "tortoise", 3.5, [], tortoise)
-        and fair(
+    demands: list[tuple[object, str, str]] = []
+    cancel = "The winner's task calls nursery.cancel_scope.cancel()."
+    for what, at, hint, losers in (
+        ("a hare and a tortoise", 1.0, cancel, [_Runner("tortoise", 3.5)]),
+        ("a hare alone", 1.0, cancel, []),
+        (
             "a loser that tidies up for 0.5 s",
-            "race comes back when the last loser has gone, so return after the nursery.",
-            "hare",
-            1.0 + 0.5,
-            [("slow", 1.5)],
-            hare,
-            runner("slow", 9, tidies_up=0.5),
-        )
-        and fair(
-            "a loser that finishes all the same",
-            "the second value must not replace the first.",
-            "hare",
+            1.5,
+            "Return after the nursery, when the last loser has gone.",
+            [_Runner("slow", 9, tidies_up=0.5)],
+        ),
+        (
+            "a loser that comes in all the same",
             2.5,
-            [("deaf", 2.5)],
-            hare,
-            deaf,
-        )
-    )
+            "The second value must not replace the first.",
+            [_Runner("deaf", 2.5, deaf=True)],
+        ),
+    ):
+        hare = _Runner("hare", 1.0)
+        outcome = attempt(race, *losers, hare)
+        right = (outcome.value, outcome.ended) == ("hare", at)
+        gone = [runner.gone for runner in (hare, *losers)]
+        yours = f"{outcome}. {hint}"
+        if right:
+            yours = f"the value is right, but somebody did not run, or was not cancelled. {hint}"
+        elif _not_written(outcome):
+            yours = "replace `raise NotImplementedError`: open a nursery, start a task for each "
+            yours += "function; the first that comes back writes down its value, and cancels "
+            yours += "nursery.cancel_scope."
+        all_gone = gone == [1.0, *(at for _ in losers)]
+        demands.append((right and all_gone, f"{what}: 'hare' after {at:g} s", yours))
+        if outcome.spins:  # and would in the others, too, which takes its time
+            break
+    verdict(*demands)
 
 
 # ---- the traces ----
@@ -203,7 +117,7 @@ class _Replay:
         self.events: list[list[Any]] = []
         self.raised: list[BaseException] = []
         pairs = [self._pair(index, actor) for index, actor in enumerate(trace["actors"])]
-        self.outcome = _call(run_group, pairs)
+        self.outcome = attempt(run_group, pairs)
 
     def _pair(self, index: int, actor: dict[str, Any]) -> tuple[Execute, Interrupt]:
         told = trio.Event()
@@ -236,12 +150,12 @@ class _Replay:
         if outcome.hangs:
             return "never comes back"
         if outcome.error is None:
-            return f"returns {outcome.value!r} at {outcome.at:g}"
+            return f"returns {outcome.value!r} at {outcome.ended:g}"
         if any(outcome.error is error for error in self.raised):
-            return f"raises {str(outcome.error)!r} at {outcome.at:g}"
+            return f"raises {str(outcome.error)!r} at {outcome.ended:g}"
         if isinstance(outcome.error, TraceError):
-            return f"raises a copy of {str(outcome.error)!r} at {outcome.at:g}"
-        return f"raises {outcome.error!r} at {outcome.at:g}"
+            return f"raises a copy of {str(outcome.error)!r} at {outcome.ended:g}"
+        return f"raises {outcome.error!r} at {outcome.ended:g}"
 
     @property
     def expected(self) -> str:
@@ -259,22 +173,25 @@ class _Replay:
         told = [event[1] for event in ours if event[0] == "interrupt"]
         if self.outcome.spins:
             return (
-                "yours runs on and on without ever sleeping. Wait for a trio.Event instead "
-                "of looking again and again."
+                "yours goes round in circles. Wait for a trio.Event instead of looking again and "
+                "again."
             )
         if isinstance(error, BaseExceptionGroup):
             return (
                 "an actor's exception has reached the nursery, which cancelled everybody and "
                 "put it into a group. Catch it in the task that runs the actor."
             )
-        if error is not None and not isinstance(error, TraceError):
+        if not self.outcome.hangs and error is not None and not isinstance(error, TraceError):
             return f"this came out of your own code: {error!r}"
         if not told:
             return "nobody was told to stop: after the first exit, call every interrupt."
         if len(told) > len(set(told)):
             return "an interrupt was called twice. Only the first exit calls them."
         if self.outcome.hangs:
-            return "somebody waits for ever: is everybody told to stop, once somebody exits?"
+            return (
+                "somebody waits for ever. Wait for the first exit only, inside the nursery; after "
+                "the last interrupt, the end of the nursery waits for all by itself."
+            )
         if sorted(told) != list(range(len(self.trace["actors"]))):
             return (
                 "everybody's interrupt is called, also of those that have exited already. "
@@ -294,7 +211,7 @@ class _Replay:
                 "an actor was cancelled while it was still stopping in order. Interrupt, then "
                 "wait: the end of the nursery waits for all by itself."
             )
-        if ours != go or self.outcome.at != self.trace["returned_at"]:
+        if ours != go or self.outcome.ended != self.trace["returned_at"]:
             return (
                 "the interrupts are called one at a time: each is awaited before the next one "
                 "begins, and nobody else waits for them."
@@ -347,22 +264,20 @@ def show_trace(name: str) -> None:
 
 def check(run_group: RunGroupFn) -> None:
     """Replay every trace; print whether all agree, or how the smallest one differs."""
-    differing: list[_Replay] = []
+    replays: list[_Replay] = []
     for trace in TRACES:
         replay = _Replay(run_group, trace)
         if _not_written(replay.outcome):
-            _tell(
-                ok=False,
-                what="run_group is not written yet",
-                hint="begin with the task that runs one actor: it awaits execute(), catches "
-                "what that raises, writes down how it exited, and sets an event.",
-            )
+            hint = "replace `raise NotImplementedError`: begin with the task that runs one actor. "
+            hint += "It awaits execute(), catches what that raises, writes down how it exited, "
+            hint += "and sets an event."
+            verdict((False, "run_group is written", hint))
             return
-        if not replay.same:
-            differing.append(replay)
-        if replay.outcome.spins:
+        replays.append(replay)
+        if replay.outcome.spins:  # and would in the others, too, which takes its time
             break
-    count = len(TRACES)
+    count = len(replays)
+    differing = [replay for replay in replays if not replay.same]
     if not differing:
         print(f"✓ all {count} traces: the same events in the same order, the same result")
         print("  at the same time. This is a run group.")
@@ -378,7 +293,7 @@ def check(run_group: RunGroupFn) -> None:
     for go, yours in rows:
         mark = " " if go == yours else "≠"
         print(f"  {mark} {go:<38}{textwrap.shorten(yours, 70, placeholder='…')}")
-    _tell(ok=False, what="so this is not yet the rule", hint=first.hint())
+    print(f"\nHint: {first.hint()}")
 
 
 # ---- typical mistakes: the tests see to it that each one is found ----
@@ -488,8 +403,27 @@ async def _only_the_first_runs(*async_fns: Execute) -> object:
     return await async_fns[0]()
 
 
-async def _never_comes_back(*_: object) -> None:
+async def _hangs(*_: object) -> None:
     await trio.sleep_forever()
+
+
+async def _hangs_behind_a_shield(*_: object) -> None:
+    with trio.CancelScope(shield=True):
+        await trio.sleep_forever()
+
+
+async def _hangs_whatever_happens(*_: object) -> None:
+    while True:
+        with contextlib.suppress(BaseException):
+            await trio.sleep_forever()
+
+
+async def _waits_for_everybody_and_hangs(actors: Sequence[tuple[Execute, Interrupt]]) -> None:
+    async with trio.open_nursery() as nursery:
+        for execute, _ in actors:
+            nursery.start_soon(execute)
+    for _, interrupt in actors:
+        await interrupt(None)
 
 
 async def _not_yet_written(*_: object) -> None:
@@ -506,7 +440,9 @@ RACE_MISTAKES: list[Race] = [
     _waits_for_all,
     _last_one_wins,
     _only_the_first_runs,
-    _never_comes_back,
+    _hangs,
+    _hangs_behind_a_shield,
+    _hangs_whatever_happens,
     _not_yet_written,
     _no_async_def,
 ]
@@ -524,7 +460,10 @@ MISTAKES: list[RunGroupFn] = [
     _variant(value=False),  # the value is lost
     _variant(polls=True),  # burns the processor
     _everybody_tells_everybody,
-    _never_comes_back,
+    _waits_for_everybody_and_hangs,
+    _hangs,
+    _hangs_behind_a_shield,
+    _hangs_whatever_happens,
     _not_yet_written,
     _no_async_def,
 ]

@@ -1,20 +1,29 @@
-"""The check of notebook 06, `check(make_reporter)`, and `show_log()`."""
+"""The check of notebook 06, `check(make_reporter)`; `show_log()` and `stop_pressed_after()`."""
+
+from __future__ import annotations
 
 import logging
-import math
+import os
 import re
-import textwrap
-from collections.abc import Awaitable, Callable
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import attrs
 import trio
-from helpers import run
+from helpers import Attempt, attempt, verdict
+from IPython.core.getipython import get_ipython
 
 from trio_rungroup import RunGroup
 
 Report: TypeAlias = Callable[[], Awaitable[None]]
-MakeReporter: TypeAlias = Callable[[Report], tuple[Callable[[], Awaitable[object]], Any]]
+MakeReporter: TypeAlias = Callable[[Report], Any]
+
+_LONG = 1e5  # virtual seconds
 
 _log = logging.getLogger("trio_rungroup")
 
@@ -31,13 +40,8 @@ class _Show(logging.Handler):
 def _place(match: re.Match[str]) -> str:
     """Name the cell instead of the temporary file that it is compiled from."""
     file, line = match.groups()
-    try:
-        from IPython.core.getipython import get_ipython  # noqa: PLC0415 - without it, too
-
-        shell: Any = get_ipython()  # type: ignore[no-untyped-call,unused-ignore]
-        cell = shell.compile.format_code_name(file)
-    except (AttributeError, ImportError):
-        cell = None
+    shell: Any = get_ipython()  # type: ignore[no-untyped-call,unused-ignore]
+    cell = None if shell is None else shell.compile.format_code_name(file)
     return f"{Path(file).name if cell is None else ' '.join(cell)}, line {line}"
 
 
@@ -46,137 +50,170 @@ def show_log() -> None:
     _log.handlers[:] = [_Show()]
 
 
+# ---- a finger for the stop button ----
+
+
+@contextmanager
+def stop_pressed_after(*moments: float) -> Iterator[None]:
+    """Send what the stop button sends, so many (real) seconds after the block has begun."""
+    press = partial(os.kill, os.getpid(), signal.SIGINT)
+    fingers = [threading.Timer(moment, press) for moment in moments]
+    for finger in fingers:
+        finger.start()
+    try:
+        yield
+    finally:
+        for finger in fingers:
+            finger.cancel()
+            finger.join()
+
+
 # ---- the check ----
 
 
-class _Scene:
-    """A reporter in a group that somebody else ends at a given time."""
+@attrs.define
+class _Run:
+    """A reporter that is told to stop, or else cancelled, at some moment."""
 
-    def __init__(self, make_reporter: MakeReporter, stop_at: float) -> None:
-        self.began: list[float] = []
-        self.finished: list[float] = []
-        self.hint = ""
-        self.endless = False
-        self.exited: float | None = None
-        self.how: str | None = None
+    make_reporter: MakeReporter
+    stop_at: float
+    is_told: bool = True
+    began: list[float] = attrs.field(factory=list[float], init=False)
+    done: list[float] = attrs.field(factory=list[float], init=False)
+    how: str | None = attrs.field(default=None, init=False)
+    exited: float | None = attrs.field(default=None, init=False)
+    outcome: Attempt = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.outcome = attempt(self._run)
+
+    async def _run(self) -> None:
+        execute, interrupt = self.make_reporter(self._report)
+        if not self.is_told:
+            with trio.move_on_after(self.stop_at):
+                await execute()
+            return
         group = RunGroup()
-
-        async def report() -> None:
-            self.began.append(trio.current_time())
-            if trio.current_time() > 1e5:
-                self.endless = True
-                raise trio.TooSlowError  # also out of a shield
-            await trio.sleep(2.0)
-            self.finished.append(trio.current_time())
-
-        async def somebody_else() -> None:
-            await trio.sleep(stop_at)
-
-        try:
-            group.add(*make_reporter(report), name="reporter")
-            group.add(somebody_else)
-            run(group.run)
-        except NotImplementedError:
-            self.hint = "it is not written yet."
-        except trio.TooSlowError:
-            self.endless = True
-        except Exception as error:  # told to the learner
-            self.hint = f"this came out: {error!r}."
-        if self.endless:
-            self.hint = (
-                "it never stopped. Does `execute` see what `interrupt` does? In Python a function "
-                "that assigns to a name has made a new, local name."
-            )
-        if group.record is not None and not self.hint:
+        group.add(execute, interrupt, name="reporter")
+        group.add(partial(trio.sleep, self.stop_at), name="stop")
+        with trio.move_on_after(_LONG) as limit:
+            await group.run()
+        if limit.cancelled_caught:
+            raise trio.TooSlowError(f"it did not stop within {_LONG:g} s")
+        if group.record is not None:
             reporter = group.record.actors[0]
-            self.exited, self.how = reporter.exited, reporter.how
+            self.how, self.exited = reporter.how, reporter.exited
             if reporter.interrupt_error is not None:
-                self.hint = f"the interrupt raised {reporter.interrupt_error!r}."
+                raise reporter.interrupt_error
 
+    async def _report(self) -> None:
+        self.began.append(trio.current_time())
+        if trio.current_time() > _LONG:  # also behind a shield
+            raise trio.TooSlowError(f"it did not stop within {_LONG:g} s")
+        await trio.sleep(2)
+        self.done.append(trio.current_time())
 
-def _stops(make_reporter: MakeReporter, stop_at: float, began: list[float], exited: float) -> str:
-    scene = _Scene(make_reporter, stop_at)
-    if scene.hint:
-        return scene.hint
-    if len(scene.finished) < len(scene.began):
-        return "a report was broken off in the middle. Only the hour of sleep may be cut short."
-    if scene.exited is not None and scene.exited > exited:
-        return (
-            f"it stopped at {scene.exited:g} s, not at {exited:g} s. It has to wait for two things "
-            "at once: the hour, and being told to stop. Which event could it wait for, "
-            "with which time limit?"
-        )
-    if scene.began != began:
-        return f"reports began at {scene.began}, and should have begun at {began}."
-    if scene.exited is None or scene.exited != exited or scene.how != "returned":
-        was = "was " if scene.how == "cancelled" else ""
-        return (
-            f"it {was}{scene.how} at {scene.exited:g} s, and should have returned at {exited:g} s. "
-            "Is it the interrupt that ends it, and only that?"
-        )
-    return ""
+    @property
+    def never_ends(self) -> bool:
+        error = self.outcome.error
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        return isinstance(error, trio.TooSlowError) and bool(str(error))  # not a learner's own
 
-
-def _obeys_cancellation(make_reporter: MakeReporter) -> str:
-    async def main() -> float:
-        async def report() -> None:
-            if trio.current_time() > 1e5:
-                raise trio.TooSlowError  # also out of a shield
-            await trio.sleep(2.0)
-
-        execute, _ = make_reporter(report)
-        with trio.move_on_after(50.5):
-            await execute()
-        return trio.current_time()
-
-    try:
-        ended = run(main)
-    except trio.TooSlowError:
-        ended = math.inf
-    except Exception as error:  # told to the learner
-        return f"this came out: {error!r}."
-    if ended != 50.5:
-        return (
-            f"cancelled at 50.5 s, it ended at {ended:g} s. Let a cancellation pass: do not catch "
-            "it, and do not put a shield around everything."
-        )
-    return ""
+    def __str__(self) -> str:
+        """Tell what was seen, for a hint."""
+        if not self.never_ends and self.outcome.error is not None:
+            return f"It raised {self.outcome.error!r}."
+        began = ", ".join(f"{moment:g} s" for moment in self.began[:5]) or "never"
+        cut = len(self.began) - len(self.done)
+        broken = f"; {cut} broken off" if cut else ""
+        how = "was cancelled" if self.how == "cancelled" else self.how
+        end = "it never stopped" if self.exited is None else f"it {how} at {self.exited:g} s"
+        return f"Reports began at: {began}{broken}; {end}."
 
 
 def check(make_reporter: MakeReporter) -> None:
-    """Play some scenes; print which are right, and a hint for the first that is not."""
-    scenes: list[tuple[str, Callable[[], str]]] = [
-        (
-            "told to stop while it sleeps, it is gone at once",
-            lambda: _stops(make_reporter, 100.5, [0.0], 100.5),
-        ),
-        (
-            "told to stop while it reports, it finishes the report, and begins no other",
-            lambda: _stops(make_reporter, 1.0, [0.0], 2.0),
-        ),
-        (
-            "left alone, it reports and then sleeps an hour, again and again",
-            lambda: _stops(make_reporter, 7300.5, [0.0, 3602.0, 7204.0], 7300.5),
-        ),
-        ("cancelled from outside, it obeys", lambda: _obeys_cancellation(make_reporter)),
-    ]
-    was_disabled, _log.disabled = _log.disabled, True
+    """Play four scenes with the reporter; print what holds, and a hint."""
+    was_disabled, _log.disabled = _log.disabled, True  # the check itself says who hangs
     try:
-        for what, scene in scenes:
-            hint = scene()
-            print("✗" if hint else "✓", what)
-            if hint:
-                hint = f"hint: {hint}"
-                print(textwrap.fill(hint, 88, initial_indent="  ", subsequent_indent="  "))
-                return
+        asleep = _Run(make_reporter, stop_at=100.5)
+        busy = _Run(make_reporter, stop_at=1.0)
+        for_long = _Run(make_reporter, stop_at=7300.5)
+        cancelled = _Run(make_reporter, stop_at=50.5, is_told=False)
     finally:
         _log.disabled = was_disabled
+    if isinstance(asleep.outcome.error, NotImplementedError):
+        hint = "begin with what is there: copy the body of buggy_reporter, and repair it."
+        verdict((False, "make_reporter is written", hint))
+        return
+    if isinstance(asleep.outcome.error, TypeError):
+        hint = "return execute, interrupt: an async function without parameters, and a function "
+        hint += f"of one. {asleep}"
+        verdict((False, "it returns a pair of functions", hint))
+        return
+    verdict(
+        (
+            asleep.began[:1] == [0.0],
+            "it begins with a report",
+            f"await report() before anything else, as buggy_reporter does. {asleep}",
+        ),
+        (
+            asleep.outcome.error is None,
+            "told to stop, it stops",
+            (
+                "does `execute` see what `interrupt` does? In Python, a function that assigns to "
+                f"a name makes a new, local name. {asleep}"
+                if asleep.never_ends
+                else f"an error came out, or the interrupt has failed. {asleep}"
+            ),
+        ),
+        (
+            asleep.exited == 100.5,
+            "told to stop at 100.5 s, while it sleeps, it is gone at once",
+            (
+                "it has to wait for two things at once: the hour, and being told to stop. Which "
+                f"event could it wait for, with which time limit? {asleep}"
+            ),
+        ),
+        (
+            busy.began == [0.0] and busy.done == [2.0],
+            "told to stop while it reports, it finishes that report, and begins no other",
+            (
+                f"only the sleep may be cut short, not the report. {busy}"
+                if busy.began
+                else "a second reporter never reported: make the flag or event inside of "
+                "make_reporter, one for each."
+            ),
+        ),
+        (
+            [run.how for run in (asleep, busy, for_long)] == ["returned"] * 3
+            and [busy.exited, for_long.exited] == [2.0, 7300.5],
+            "then it returns",
+            (
+                "an actor that stops as it is told returns. Without an interrupt of its own it is "
+                f"cancelled; and it should not stop unless told. {busy} {for_long}"
+            ),
+        ),
+        (
+            for_long.began == [0.0, 3602.0, 7204.0],
+            "left alone, it reports and then sleeps an hour, again and again",
+            f"the time limit of the wait is the hour. {for_long}",
+        ),
+        (
+            cancelled.outcome.ended == 50.5 and cancelled.outcome.error is None,
+            "cancelled from outside, while it sleeps, it obeys",
+            (
+                "let a cancellation pass: do not catch it, and put no shield around the sleep. "
+                f"Cancelled at 50.5 s, {cancelled.outcome}."
+            ),
+        ),
+    )
 
 
-# ---- typical mistakes: the tests see to it that each one is found ----
+# ---- wrong answers, each of which the check must find; and other right ones ----
 
 
-def _as_found(report: Report) -> tuple[Any, Any]:
+def _as_found_it_hangs(report: Report) -> Any:
     stopping = False
 
     async def execute() -> None:
@@ -190,7 +227,7 @@ def _as_found(report: Report) -> tuple[Any, Any]:
     return execute, interrupt
 
 
-def _only_nonlocal(report: Report) -> tuple[Any, Any]:
+def _only_nonlocal(report: Report) -> Any:
     stopping = False
 
     async def execute() -> None:
@@ -205,7 +242,7 @@ def _only_nonlocal(report: Report) -> tuple[Any, Any]:
     return execute, interrupt
 
 
-def _looks_every_minute(report: Report) -> tuple[Any, Any]:
+def _looks_every_minute(report: Report) -> Any:
     stopping = trio.Event()
 
     async def execute() -> None:
@@ -215,10 +252,10 @@ def _looks_every_minute(report: Report) -> tuple[Any, Any]:
                 if not stopping.is_set():
                     await trio.sleep(60)
 
-    return execute, lambda error: stopping.set()
+    return execute, lambda _: stopping.set()
 
 
-def _cancels_everything(report: Report) -> tuple[Any, Any]:
+def _cancels_everything(report: Report) -> Any:
     scope = trio.CancelScope()
 
     async def execute() -> None:
@@ -227,15 +264,15 @@ def _cancels_everything(report: Report) -> tuple[Any, Any]:
                 await report()
                 await trio.sleep(3600)
 
-    return execute, lambda error: scope.cancel(reason="told to stop")
+    return execute, lambda _: scope.cancel(reason="told to stop")
 
 
-def _no_interrupt(report: Report) -> tuple[Any, Any]:
-    execute, _ = _as_found(report)
+def _no_interrupt(report: Report) -> Any:
+    execute, _ = _as_found_it_hangs(report)
     return execute, None
 
 
-def _keeps_cancelled_to_itself(report: Report) -> tuple[Any, Any]:
+def _everything_in_a_shield(report: Report) -> Any:
     stopping = trio.Event()
 
     async def execute() -> None:
@@ -245,55 +282,166 @@ def _keeps_cancelled_to_itself(report: Report) -> tuple[Any, Any]:
                 with trio.move_on_after(3600):
                     await stopping.wait()
 
-    return execute, lambda error: stopping.set()
+    return execute, lambda _: stopping.set()
 
 
-def _reports_once(report: Report) -> tuple[Any, Any]:
+def _reports_once(report: Report) -> Any:
     stopping = trio.Event()
 
     async def execute() -> None:
         await report()
         await stopping.wait()
 
-    return execute, lambda error: stopping.set()
+    return execute, lambda _: stopping.set()
 
 
-_stopping_of_all = trio.Event()
+def _gives_up_after_the_hour(report: Report) -> Any:
+    stopping = trio.Event()
 
-
-def _one_flag_for_all(report: Report) -> tuple[Any, Any]:
     async def execute() -> None:
-        while not _stopping_of_all.is_set():
+        while not stopping.is_set():
             await report()
+            with trio.fail_after(3600):
+                await stopping.wait()
+
+    return execute, lambda _: stopping.set()
+
+
+def _reports_once_more(report: Report) -> Any:
+    stopping = trio.Event()
+
+    async def execute() -> None:
+        while True:
+            await report()
+            if stopping.is_set():
+                return
             with trio.move_on_after(3600):
-                await _stopping_of_all.wait()
+                await stopping.wait()
 
-    return execute, lambda error: _stopping_of_all.set()
+    return execute, lambda _: stopping.set()
 
 
-def _interrupt_takes_no_error(report: Report) -> tuple[Any, Any]:
-    execute, _ = _as_found(report)
+def _spins(report: Report) -> Any:
+    stopping = trio.Event()
+
+    async def execute() -> None:
+        while True:  # the event stays set
+            with trio.move_on_after(3600):
+                await stopping.wait()
+
+    return execute, lambda _: stopping.set()
+
+
+def _one_event_for_all() -> MakeReporter:
+    stopping = trio.Event()
+
+    def one_event_for_all(report: Report) -> Any:
+        async def execute() -> None:
+            while not stopping.is_set():
+                await report()
+                with trio.move_on_after(3600):
+                    await stopping.wait()
+
+        return execute, lambda _: stopping.set()
+
+    return one_event_for_all
+
+
+def _sets_what_is_no_event(report: Report) -> Any:
+    stopping: Any = False
+
+    async def execute() -> None:
+        while not stopping:
+            await report()
+            await trio.sleep(3600)
+
+    return execute, lambda _: stopping.set()
+
+
+def _interrupt_takes_no_error(report: Report) -> Any:
+    execute, _ = _as_found_it_hangs(report)
     return execute, lambda: None
 
 
-def _not_yet_written(report: Report) -> tuple[Any, Any]:
-    raise NotImplementedError
+def _turned_round(report: Report) -> Any:
+    execute, interrupt = _reports_once(report)
+    return interrupt, execute
 
 
 def _returns_nothing(report: Report) -> Any:
-    return None
+    del report
 
 
 MISTAKES: list[MakeReporter] = [
-    _as_found,
+    _as_found_it_hangs,
     _only_nonlocal,
     _looks_every_minute,
     _cancels_everything,
     _no_interrupt,
-    _keeps_cancelled_to_itself,
+    _everything_in_a_shield,
     _reports_once,
-    _one_flag_for_all,
+    _gives_up_after_the_hour,
+    _reports_once_more,
+    _spins,
+    _one_event_for_all(),
+    _sets_what_is_no_event,
     _interrupt_takes_no_error,
-    _not_yet_written,
+    _turned_round,
     _returns_nothing,
+]
+
+
+def _with_a_lock(report: Report) -> Any:
+    busy, scope = trio.Lock(), trio.CancelScope()
+
+    async def execute() -> None:
+        with scope:
+            while True:
+                async with busy:
+                    await report()
+                await trio.sleep(3600)
+
+    async def interrupt(error: BaseException | None) -> None:
+        async with busy:
+            scope.cancel(reason="told to stop")
+
+    return execute, interrupt
+
+
+def _with_the_report_in_a_shield(report: Report) -> Any:
+    scope = trio.CancelScope()
+
+    async def execute() -> None:
+        with scope:
+            while True:
+                with trio.CancelScope(shield=True):
+                    await report()
+                await trio.sleep(3600)
+
+    return execute, lambda _: scope.cancel(reason="told to stop")
+
+
+def _with_a_flag_and_a_scope(report: Report) -> Any:
+    stopping, sleep = False, trio.CancelScope()
+
+    async def execute() -> None:
+        nonlocal sleep
+        while not stopping:
+            await report()
+            with trio.CancelScope() as sleep:
+                if not stopping:
+                    await trio.sleep(3600)
+
+    def interrupt(error: BaseException | None) -> None:
+        nonlocal stopping
+        stopping = True
+        sleep.cancel(reason="told to stop")
+
+    return execute, interrupt
+
+
+ALSO_RIGHT: list[MakeReporter] = [
+    _with_a_lock,
+    _with_the_report_in_a_shield,
+    _with_a_flag_and_a_scope,
 ]

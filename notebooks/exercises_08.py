@@ -19,9 +19,10 @@ from trio_rungroup import future_actor
 Step: TypeAlias = Callable[[], None]
 Stoppable: TypeAlias = Callable[[Client, Step], Any]
 
-_RUNS = 0.8  # seconds that the first one runs; the second runs twice as long
+_FIRST, _SECOND = 0.5, 1.1  # seconds after which each of the two is interrupted
 _SOON = 2.0  # seconds that an interrupted one may take
-_MOST = 6.0  # seconds after which a step ends whoever makes it
+_MOST = 4.0  # seconds after which a step ends whoever makes it
+_PATIENCE = 25  # seconds that work may take which was there before
 _tokens = itertools.count()
 
 
@@ -46,26 +47,48 @@ def check(stoppable: Stoppable) -> None:
 
 
 def _check(stoppable: Stoppable, client: Client) -> None:
-    first, second, fails = (_Run(client, stoppable, fails=fails) for fails in (False, False, True))
-    trio.run(_two_at_once, first, second)
-    if first.ended and second.ended:
-        trio.run(fails.run, trio.Event())
-    for run in (first, second, fails):
-        run.end_what_is_left()
+    first = _Run(client, stoppable)
+    first.make()
     if isinstance(first.error, NotImplementedError):
         hint = "make an Event, and a function that calls step() in a loop until it is set."
         verdict((False, "stoppable is written", hint))
         return
+    if first.error is not None:
+        first.end_what_is_left()
+        hint = f"return what future_actor(...) gives back. {first}"
+        verdict((False, "it returns a pair of functions", hint))
+        return
+    if not _is_free(client):
+        hint = "wait until what runs there has ended, or run client.restart()."
+        verdict((False, "all workers are free", hint))
+        return
+    first.make()  # anew: time may have passed
+    second, fails = _Run(client, stoppable), _Run(client, stoppable, fails=True)
+    second.make()
+    trio.run(_two_at_once, first, second)
+    if first.ended and second.ended:
+        fails.make()
+        trio.run(fails.run, _MOST)
+    for run in (first, second, fails):
+        run.end_what_is_left()
     verdict(
         (
-            first.steps_at_end > 0 and second.steps_at_end > 0,
+            first.steps_at_end + second.steps_at_end > 0,
             "its steps are made on the cluster",
             f"client.submit sends a function there; future_actor takes the future. {first}",
         ),
         (
-            first.ended and second.ended,
+            first.took > 0,
+            "it goes on until it is interrupted",
+            f"call step() in a loop: ask the event, make a step, ask again. {first}",
+        ),
+        (
+            first.ended and second.ended and first.took < _SOON,
             "interrupted, it ends soon",
-            "the loop has to ask the event before each step; the interrupt sets it.",
+            (
+                "the loop has to ask the event before each step, and the interrupt sets it; "
+                f"nothing here may wait for the future but the future_actor. {first}"
+            ),
         ),
         (
             first.steps_at_end == first.steps_later,
@@ -76,21 +99,34 @@ def _check(stoppable: Stoppable, client: Client) -> None:
             ),
         ),
         (
-            first.value == first.steps_at_end > 0,
-            "it gives back the number of steps",
-            f"what the remote function returns is what comes back. {first}",
-        ),
-        (
-            0 < first.steps_later < second.steps_at_end == second.value,
+            0 < first.steps_later < second.steps_at_end and second.took > 0,
             "a second one, at the same time, does not mind",
             f"each needs an event of its own, and pure=False. {first} The second: {second}",
         ),
         (
-            isinstance(fails.error, OSError) and fails.steps_at_end == 3,
+            first.value == first.steps_at_end > 0 and second.value == second.steps_at_end,
+            "it gives back the number of steps",
+            f"what the remote function returns is what comes back. {first}",
+        ),
+        (
+            isinstance(fails.error, OSError) and fails.steps_at_end == 1,
             "an error in a step comes out as itself",
             f"let it out of the loop; the future brings it here. {fails}",
         ),
     )
+
+
+def _is_free(client: Client) -> bool:
+    """Wait for work that still runs there, as after a tweak."""
+    until = time.monotonic() + _PATIENCE
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    answers = [client.submit(int, workers=[worker], pure=False) for worker in workers]
+    try:
+        for answer in answers:
+            answer.result(timeout=max(0.1, until - time.monotonic()))
+    except TimeoutError:
+        return False
+    return True
 
 
 @attrs.define
@@ -99,48 +135,71 @@ class _Run:
 
     client: Client
     stoppable: Stoppable
-    fails: bool
+    fails: bool = False
     token: int = attrs.field(factory=functools.partial(next, _tokens), init=False)
+    pair: tuple[Any, Any] | None = attrs.field(default=None, init=False)
     ended: bool = attrs.field(default=False, init=False)
+    took: float = attrs.field(default=0, init=False)  # seconds to the end, from the interrupt
     value: object = attrs.field(default=None, init=False)
-    error: Exception | None = attrs.field(default=None, init=False)
+    error: BaseException | None = attrs.field(default=None, init=False)
     steps_at_end: int = attrs.field(default=0, init=False)
     steps_later: int = attrs.field(default=0, init=False)
 
-    async def run(self, stop: trio.Event) -> None:
-        """Run it until `stop`; interrupt it; see what happens."""
-        with trio.move_on_after(_MOST):
-            try:
-                execute, interrupt = self.stoppable(
-                    self.client, _step(self.token, time.time() + _MOST, fails=self.fails)
-                )
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._execute, execute, stop)
-                    await stop.wait()
-                    if not self.ended:
-                        result = interrupt(None)
-                        if inspect.isawaitable(result):
-                            await result
+    def make(self) -> None:
+        """Call what the learner wrote."""
+        step = _step(self.token, time.time() + _MOST, fails=self.fails)
+        try:
+            execute, interrupt = self.stoppable(self.client, step)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a check never raises
+            self.error = error
+        else:
+            self.pair = execute, interrupt
+
+    async def run(self, seconds: float) -> None:
+        """Run it for so long, unless it ends before; interrupt it; see what happens."""
+        if self.pair is not None:
+            execute, interrupt = self.pair
+            stop_at = trio.current_time() + seconds
+            async with trio.open_nursery() as nursery:
+                ended = trio.Event()
+                nursery.start_soon(self._execute, execute, ended)
+                with trio.move_on_at(stop_at):
+                    await ended.wait()
+                if not self.ended:
+                    nursery.start_soon(self._interrupt, interrupt)
                     nursery.cancel_scope.deadline = trio.current_time() + _SOON
-            except Exception as error:  # a check never raises
-                self.error = self.error or error
+            self.took = trio.current_time() - stop_at
         self.steps_at_end = self._steps()
-        await trio.sleep(0.3)
+        await trio.sleep(0.2)
         self.steps_later = self._steps()
 
-    async def _execute(self, execute: Callable[[], Awaitable[object]], stop: trio.Event) -> None:
+    async def _execute(self, execute: Callable[[], Awaitable[object]], ended: trio.Event) -> None:
         try:
             self.value = await execute()
-        except Exception as error:  # shown to the learner
+        except (trio.Cancelled, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # shown to the learner
             self.error = error
         self.ended = True
-        stop.set()
+        ended.set()
+
+    async def _interrupt(self, interrupt: Callable[[None], object]) -> None:
+        try:
+            result = interrupt(None)
+            if inspect.isawaitable(result):
+                await result
+        except (trio.Cancelled, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # shown to the learner
+            self.error = error
 
     def _steps(self) -> int:
         token = self.token
 
         def steps(dask_worker: Any) -> int:
-            counted: int = getattr(dask_worker, "steps_of_08", {}).get(token, 0)
+            counted: int = vars(dask_worker).get("steps_of_08", {}).get(token, 0)
             return counted
 
         return sum(self.client.run(steps).values())
@@ -150,50 +209,41 @@ class _Run:
         token = self.token
 
         def give_up(dask_worker: Any) -> None:
-            if hasattr(dask_worker, "steps_of_08"):
-                dask_worker.steps_of_08[token] = -(10**9)
+            vars(dask_worker).setdefault("steps_of_08", {})[token] = -(10**9)
 
         self.client.run(give_up)
 
     def __str__(self) -> str:
+        """Tell what was seen, for a hint."""
         if self.error is not None:
-            return f"It raised {self.error!r} after {self.steps_at_end} steps."
+            return f"It raised {self.error!r} (steps made: {self.steps_at_end})."
         if not self.ended:
-            return f"It did not end; {self.steps_at_end} steps were made."
-        return f"It gave back {self.value!r}, and {self.steps_at_end} steps had been made."
+            return f"It did not end (steps made: {self.steps_at_end})."
+        return f"It gave back {self.value!r} (steps made: {self.steps_at_end})."
 
 
 async def _two_at_once(first: _Run, second: _Run) -> None:
-    async def stop_after(run: _Run, seconds: float) -> None:
-        stop = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run.run, stop)
-            await trio.sleep(seconds)
-            stop.set()
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(stop_after, first, _RUNS)
-        nursery.start_soon(stop_after, second, 2 * _RUNS + 0.3)
+        nursery.start_soon(first.run, _FIRST)
+        nursery.start_soon(second.run, _SECOND)
 
 
 def _step(token: int, until: float, *, fails: bool) -> Step:
     """Make a step that counts its calls on the worker, and does not go on for ever."""
 
-    def step() -> None:
-        worker: Any = get_worker()
-        if not hasattr(worker, "steps_of_08"):
-            worker.steps_of_08 = {}
-        steps = worker.steps_of_08[token] = worker.steps_of_08.get(token, 0) + 1
+    def step() -> None:  # it goes to a worker, where this module may not be at hand
+        counts: dict[int, int] = vars(get_worker()).setdefault("steps_of_08", {})
+        steps = counts[token] = counts.get(token, 0) + 1
         time.sleep(0.02)
-        if fails and steps == 3:
-            raise OSError("the third step fails")
+        if fails:
+            raise OSError("the step fails")
         if steps < 0 or time.time() > until:
             raise TimeoutError("nobody has stopped this")
 
     return step
 
 
-# ---- wrong answers, each of which the check must find ----
+# ---- wrong answers, each of which the check must find; and other right ones ----
 
 
 def _until(stop: Event, step: Step) -> int:
@@ -204,7 +254,7 @@ def _until(stop: Event, step: Step) -> int:
     return steps
 
 
-def _hangs(client: Client, step: Step) -> Any:
+def _never_asked_it_hangs(client: Client, step: Step) -> Any:
     stop = Event(client=client)
     return future_actor(lambda: client.submit(_until, stop, step, pure=False), lambda _: None)
 
@@ -269,12 +319,27 @@ def _asks_once(client: Client, step: Step) -> Any:
     return future_actor(lambda: client.submit(work, stop, pure=False), lambda _: stop.set())
 
 
+def _waits_here_and_hangs(client: Client, step: Step) -> Any:
+    stop = Event(client=client)
+
+    async def execute() -> object:
+        return client.submit(_until, stop, step, pure=False).result()
+
+    return execute, lambda _: stop.set()
+
+
+def _interrupt_takes_no_error(client: Client, step: Step) -> Any:
+    stop = Event(client=client)
+    interrupt: Any = stop.set  # without a parameter
+    return future_actor(lambda: client.submit(_until, stop, step, pure=False), interrupt)
+
+
 def _returns_nothing(client: Client, step: Step) -> Any:
     del client, step
 
 
 MISTAKES: list[Stoppable] = [
-    _hangs,
+    _never_asked_it_hangs,
     _only_cancels,
     _one_event_for_all,
     _one_key_for_all,
@@ -282,5 +347,36 @@ MISTAKES: list[Stoppable] = [
     _gives_nothing_back,
     _hides_errors,
     _asks_once,
+    _waits_here_and_hangs,
+    _interrupt_takes_no_error,
     _returns_nothing,
 ]
+
+
+def _one_step_at_a_time(client: Client, step: Step) -> Any:
+    stopping = False
+
+    async def execute() -> int:
+        steps = 0
+        while not stopping:
+            await future_actor(lambda: client.submit(step, pure=False))[0]()
+            steps += 1
+        return steps
+
+    def interrupt(error: BaseException | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    return execute, interrupt
+
+
+def _waits_in_the_interrupt(client: Client, step: Step) -> Any:
+    stop = Event(client=client)
+
+    async def interrupt(error: BaseException | None) -> None:
+        await trio.to_thread.run_sync(stop.set)
+
+    return future_actor(lambda: client.submit(_until, stop, step, pure=False), interrupt)
+
+
+ALSO_RIGHT: list[Stoppable] = [_one_step_at_a_time, _waits_in_the_interrupt]

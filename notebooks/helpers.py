@@ -9,6 +9,9 @@ are for the checks of the exercises.
 from __future__ import annotations
 
 import contextvars
+import ctypes
+import inspect
+import math
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +24,8 @@ import trio.testing
 from IPython.core.getipython import get_ipython
 
 _FOR_EVER = 1e6  # virtual seconds
-_MOST_STEPS = 30_000  # of all tasks together: what takes more goes round in circles
+_MOST_STEPS = 10_000  # of all tasks together: what takes more goes round in circles
+_LAST_STEPS = 1_000  # for cleaning up, once it has been cancelled for that
 
 
 def run(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
@@ -29,34 +33,81 @@ def run(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
 
     Raises:
         trio.TooSlowError: Everybody waits for something that nobody will do, or somebody
-            goes round in circles. (Not found: who does so behind a shield. Press stop.)
+            goes round in circles.
+    """
+    return _Watched().run(async_fn, *args)
+
+
+class _Watched(trio.abc.Instrument):
+    """A run that ends: it is cancelled if it takes too long, and given up if that is no help.
+
+    For a task behind a shield need not notice that it is cancelled, nor one that catches
+    everything. But when a scope reaches its deadline, the event loop asks each task that
+    waits in it how to wake it; a task of ours waits there, and answers by raising.
     """
 
-    async def main() -> Any:
-        with trio.move_on_after(_FOR_EVER) as scope:
-            guard = _StepCounter(scope)
-            trio.lowlevel.add_instrument(guard)
-            try:
-                return await async_fn(*args)
-            finally:
-                trio.lowlevel.remove_instrument(guard)
-        if guard.steps > _MOST_STEPS:
-            raise trio.TooSlowError("this goes round in circles and does not end")
-        raise trio.TooSlowError("everybody waits for something that nobody will do")
-
-    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-
-
-class _StepCounter(trio.abc.Instrument):
-    def __init__(self, scope: trio.CancelScope) -> None:
-        self.scope = scope
+    def __init__(self) -> None:
+        self.limit = trio.CancelScope(deadline=_FOR_EVER)
+        self.last_limit = trio.CancelScope(deadline=2 * _FOR_EVER)
+        self.root: trio.lowlevel.Task | None = None
         self.steps = 0
+        self.over = False
+
+    @property
+    def hangs(self) -> bool:
+        return self.limit.cancel_called
+
+    @property
+    def spins(self) -> bool:
+        return self.steps > _MOST_STEPS
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         del task
         self.steps += 1
-        if self.steps > _MOST_STEPS:
-            self.scope.cancel(reason="this goes round in circles")
+        if self.steps == _MOST_STEPS + 1:
+            self.limit.cancel(reason="this goes round in circles")
+        elif self.steps == _MOST_STEPS + _LAST_STEPS:
+            self.last_limit.deadline = 0
+
+    def run(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        clock = trio.testing.MockClock(autojump_threshold=0)
+        try:
+            value = trio.run(self._main, async_fn, args, clock=clock, instruments=[self])
+        except Exception as error:
+            if isinstance(error, trio.TrioInternalError):
+                _keep_for_ever(self.root)
+            if not self.hangs:
+                raise
+        else:
+            if not self.hangs:
+                return value
+        why = "everybody waits for something that nobody will do"
+        if self.spins:
+            why = "this goes round in circles and does not end"
+        raise trio.TooSlowError(why)
+
+    async def _main(self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Any:
+        self.root = trio.lowlevel.current_root_task()
+        trio.lowlevel.spawn_system_task(self._wait_for_the_last_limit)
+        try:
+            with self.limit:
+                return await async_fn(*args)
+        finally:
+            self.over = True
+
+    async def _wait_for_the_last_limit(self) -> None:
+        with self.last_limit:
+            await trio.lowlevel.wait_task_rescheduled(self._wake)
+
+    def _wake(self, _: object) -> trio.lowlevel.Abort:
+        if not self.over:
+            raise trio.TooSlowError
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+def _keep_for_ever(tasks: object) -> None:
+    """Never collect the tasks of a run that has broken off: each would be closed, and go on."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(tasks))
 
 
 # ---- for the checks of the exercises ----
@@ -64,14 +115,18 @@ class _StepCounter(trio.abc.Instrument):
 
 @attrs.frozen
 class Attempt:
-    """How a call ended: its value or its error, and when in virtual time."""
+    """How a call ended: its value or its error, and when in virtual time; or that it hangs."""
 
     value: Any
     error: BaseException | None
     ended: float
+    hangs: bool = False
+    spins: bool = False  # hangs, and not because it waits: it never stops doing something
 
     def __str__(self) -> str:
         """Say it in words, for a hint."""
+        if self.hangs:
+            return f"it never came back: {self.error}"
         what = f"returned {self.value!r}" if self.error is None else f"raised {self.error!r}"
         return f"it {what} after {self.ended:g} s"
 
@@ -83,15 +138,21 @@ def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
     async def main() -> Any:
         nonlocal ended
         try:
-            return await async_fn(*args)
+            awaitable = async_fn(*args)
+            if not inspect.isawaitable(awaitable):
+                raise TypeError("a plain function cannot wait: write `async def`")
+            return await awaitable
         finally:
             ended = trio.current_time()
 
+    watched = _Watched()
     try:
-        return Attempt(run(main), None, ended)
+        return Attempt(watched.run(main), None, ended)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a check never raises
+        if watched.hangs:
+            return Attempt(None, error, math.inf, hangs=True, spins=watched.spins)
         return Attempt(None, error, ended)
 
 

@@ -1,4 +1,9 @@
-"""A solution of notebook 06: a reporter that stops when it is told to."""
+"""A solution of notebook 06: a reporter that stops when it is told to.
+
+Both bugs are common. An assignment inside a function makes a local name, so the old `interrupt`
+set a flag that nobody ever read. And with that repaired, a flag that is looked at once an hour
+is a stop that takes an hour: wait for an event, with a time limit.
+"""
 
 from collections.abc import Awaitable, Callable
 

@@ -30,9 +30,7 @@ FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PACKAGE = Path(trio_rungroup.__file__).parent
 NAMES = [path.stem for path in NOTEBOOKS]
-# These are run and compared like the others; they have not been gone through by the checklist.
-NOT_YET_CHECKED = ("04", "05", "06", "08")
-LESSONS = [name for name in NAMES if not name.startswith(("00", *NOT_YET_CHECKED))]
+LESSONS = [name for name in NAMES if not name.startswith("00")]
 
 every_notebook = pytest.mark.parametrize("name", NAMES)
 every_lesson = pytest.mark.parametrize("name", LESSONS)
@@ -83,7 +81,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_there_are_notebooks() -> None:
     assert [name[:2] for name in NAMES] == [f"{number:02}" for number in range(len(NAMES))]
-    assert len(LESSONS) >= 1  # what runs for each of them below has run
+    assert len(LESSONS) == 8  # what runs for each of them below has run
 
 
 # ---- they run, and are what is stored ----
@@ -180,7 +178,7 @@ def test_it_begins_and_ends_as_all_of_them_do(name: str) -> None:
     assert re.match(rf"# {name[:2]} · \S.*\n", texts[0])
     assert back in texts[0]
     assert back in texts[-1]
-    if number + 1 < len(NAMES):  # pragma: no branch - the last is not yet among them
+    if number + 1 < len(NAMES):
         following = f" · [next →]({NAMES[number + 1]}.ipynb)"
         assert back + following in texts[0]
         assert back + following in texts[-1]
@@ -207,10 +205,8 @@ def test_it_asks_shows_fails_once_and_lets_the_reader_try(name: str) -> None:
     assert re.search(r"(?i)\btweak\b", text)
     assert re.search(r"(?m)^#+ .*Exercise", text)
     assert f"[solution](solution_{name[:2]}.py)" in text
-    pictures = [
-        kind for cell in code_of(name) for kind, _ in seen(cell) if kind.startswith("image")
-    ]
-    assert pictures
+    outputs = [output for cell in code_of(name) for output in cell["outputs"]]
+    assert any("image/svg+xml" in output.get("data", ()) for output in outputs)
     failing = [c for c in code_of(name) if "raises-exception" in c["metadata"].get("tags", ())]
     assert len(failing) == 1
     before = read(name)[[cell["id"] for cell in read(name)].index(failing[0]["id"]) - 1]
@@ -237,7 +233,7 @@ def printed_by(check: Callable[[object], None], attempt: object) -> str:
     began = time.monotonic()
     with contextlib.redirect_stdout(io.StringIO()) as out:
         check(attempt)
-    assert time.monotonic() - began < 10, "a learner is told soon"
+    assert time.monotonic() - began < 60, "a learner is told soon, also on a busy machine"
     return out.getvalue()
 
 
@@ -260,6 +256,14 @@ def test_the_solution_passes_its_check(name: str) -> None:
     shown = printed_by(module_of("exercises", name).check, solution)
     assert "✓" in shown
     assert "✗" not in shown
+
+
+@every_lesson
+def test_other_right_answers_pass_too(name: str) -> None:
+    exercises = module_of("exercises", name)
+    for answer in getattr(exercises, "ALSO_RIGHT", ()):
+        shown = printed_by(exercises.check, answer)
+        assert "✗" not in shown, answer
 
 
 @every_lesson
