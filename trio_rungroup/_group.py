@@ -11,9 +11,11 @@ after it, as itself. Three kinds of task take part:
 - an actor's task (`_Run.execute`) runs one actor and files how it exited;
 - the calling task (`_Run.drive`) starts them, sleeps until the stop, and then watches over
   it: it is the one that a cancellation from outside or Ctrl-C reaches, and that ends graces;
-- one more task (`_Run.interrupt_all`) calls the interrupts, so that a slow one cannot keep
-  the calling task from watching. A group without interrupts has no such task: there the
-  nursery's own scope stands for all the scopes, in which nobody could tell a difference.
+- one more task (`_Run.await_interrupts`) goes on with the interrupts from the first async
+  one on, so that a slow one cannot keep the calling task from watching.
+
+In a group without interrupts the nursery's own scope stands for all the scopes: nobody could
+tell a difference, but by the time it takes.
 
 Every function that must not be torn apart by Ctrl-C is protected from it; the actor's own
 code is awaited through `_unprotected`, so that it still obeys.
@@ -27,7 +29,7 @@ import inspect
 import itertools
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, TypeAlias, TypeVar, final
 
 import attrs
@@ -300,13 +302,14 @@ class _Run:
     cause: BaseException | None = attrs.field(default=None, init=False)  # for the interrupts
     began_outside: bool = attrs.field(default=False, init=False)
     cancelled_outside: bool = attrs.field(default=False, init=False)
+    not_interrupted: Iterator[int] = attrs.field(init=False)  # the actors whose turn will come
+    interrupt_scope: trio.CancelScope | None = attrs.field(default=None, init=False)
     group_deadline: float = attrs.field(default=math.inf, init=False)
     deadlines: list[tuple[float, int]] = attrs.field(
         factory=list[tuple[float, int]], init=False
     )  # a heap: until when, which actor
     graces_over: bool = attrs.field(default=False, init=False)
-    alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    interrupt_scope: trio.CancelScope | None = attrs.field(default=None, init=False)
+    alarm: trio.CancelScope | None = attrs.field(default=None, init=False)
     done: trio.Event | None = attrs.field(default=None, init=False)
 
     # The result, what goes first comes first: Ctrl-C and its like, never in a group; the
@@ -399,21 +402,30 @@ class _Run:
             self.began_outside = self.cancelled_outside
 
     def begin_stop(self, nursery: trio.Nursery) -> None:
-        if self.scopes:
-            self.group_deadline = trio.current_time() + self.grace
-            self.push_deadline(self.group_deadline, _EVERYBODY)
-            self.active += 1
-            nursery.start_soon(self.interrupt_all, name=_INTERRUPTS_TASK)
-        else:
+        first = self.record.first
+        why = f"actor {shorten(first.name)!r} exited first" if first else self.record.reason
+        if not self.scopes:
             self.record.interrupt_all_at(self.record.now())
-            nursery.cancel_scope.cancel(reason=self.reason())
-        self.done = trio.Event()
+            nursery.cancel_scope.cancel(reason=why)
+            return
+        self.group_deadline = trio.current_time() + self.grace
+        self.push_deadline(self.group_deadline, _EVERYBODY)
+        self.not_interrupted = iter(range(len(self.actors)))
+        pending = self.call_interrupts(why)
+        if pending is not None:
+            self.active += 1
+            nursery.start_soon(self.await_interrupts, pending, why, name=_INTERRUPTS_TASK)
 
     async def wait_for_all(self, nursery: trio.Nursery) -> None:
         """Wait until nobody is active; end the graces that are over, or all when asked again."""
+        # Mostly all are gone a moment after they were told to. This moment costs less than
+        # what it spares, the scope and its deadline.
+        for _ in range(2):
+            if self.active:
+                await trio.lowlevel.cancel_shielded_checkpoint()
         patience_ends = trio.current_time() + _PATIENCE
+        self.done = trio.Event()
         while self.active:
-            assert self.done is not None
             deadline = min(patience_ends, self.deadlines[0][0] if self.deadlines else math.inf)
             # Without scopes, the nursery's own is cancelled by now, and that includes us.
             shield = self.cancelled_outside or not self.scopes
@@ -547,54 +559,68 @@ class _Run:
             self.stopping.set()
             self.ready.set()
 
-    def reason(self) -> str:
-        """Say why an actor is cancelled that has no interrupt of its own."""
-        first = self.record.first
-        return f"actor {shorten(first.name)!r} exited first" if first else f"{self.record.reason}"
+    def call_interrupts(self, why: str | None) -> _Pending | None:
+        """Call the interrupts, in the order of `add`, until there is one to be awaited."""
+        for index in self.not_interrupted:
+            interrupt = self.actors[index].interrupt
+            now = trio.current_time()
+            self.record.actors[index].interrupted = now - self.record.start
+            if interrupt is None:
+                self.scopes[index].cancel(reason=why)
+                continue
+            deadline = min(now + self.actors[index].grace, self.group_deadline)
+            if deadline < self.group_deadline:
+                self.push_deadline(deadline, index)
+            try:
+                result = interrupt(self.cause)
+                if result is not None and inspect.isawaitable(result):
+                    return _Pending(index, as_coroutine(result, interrupt), deadline)
+            except BaseException as exc:  # noqa: BLE001 - kept
+                self.interrupt_failed(index, exc)
+        return None
 
     @enable_ki_protection
-    async def interrupt_all(self) -> None:
-        """Call every interrupt, in the order of `add`, one at a time."""
-        for index, actor in enumerate(self.actors):
-            self.record.actors[index].interrupted = self.record.now()
-            if actor.interrupt is None:
-                self.scopes[index].cancel(reason=self.reason())
-            else:
-                await self.call_interrupt(index, actor, actor.interrupt)
+    async def await_interrupts(self, pending: _Pending | None, why: str | None) -> None:
+        """Await an interrupt, and go on with those that follow it, one at a time."""
+        while pending is not None:
+            await self.await_interrupt(pending)
+            pending = self.call_interrupts(why)
         self.leave()
 
     @enable_ki_protection
-    async def call_interrupt(self, index: int, actor: _Actor, interrupt: _Interrupt) -> None:
-        """Call one interrupt; await it, if it is async, within its actor's deadline."""
+    async def await_interrupt(self, pending: _Pending) -> None:
+        """Await one interrupt within its actor's deadline."""
         error: BaseException | None = None
-        coroutine: Coroutine[Any, Any, object] | None = None
-        deadline = min(trio.current_time() + actor.grace, self.group_deadline)
-        if deadline < self.group_deadline:
-            self.push_deadline(deadline, index)
+        deadline = pending.deadline
         with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
             self.interrupt_scope = scope
             if self.graces_over:
                 scope.cancel(reason="every grace is over")
             try:
-                result = interrupt(self.cause)
-                if inspect.isawaitable(result):
-                    coroutine = as_coroutine(result, interrupt)
-                    await _unprotected(coroutine)
+                await _unprotected(pending.coroutine)
             except BaseException as exc:  # noqa: BLE001 - kept below
                 error = exc
-            if isinstance(error, KeyboardInterrupt) and coroutine is not None:
-                error = await _begun(coroutine, error)
+            if isinstance(error, KeyboardInterrupt):
+                error = await _begun(pending.coroutine, error)
             self.interrupt_scope = None
-        if error is not None and (error := without_cancelled(error)) is not None:
+        if error is not None:
+            self.interrupt_failed(pending.index, error)
+            del error  # see RunGroup.run()
+
+    def interrupt_failed(self, index: int, raised: BaseException) -> None:
+        error = without_cancelled(raised)
+        if error is not None:
             self.record.actors[index].interrupt_error = error
             self.scopes[index].cancel(reason="its interrupt raised an exception")
-            self.keep(f"the interrupt of actor {shorten(actor.name)!r}", error, settles=False)
-        del error  # see RunGroup.run()
+            self.keep(f"the interrupt of actor {shorten(self.actors[index].name)!r}", error, settles=False)
+            del error  # see RunGroup.run()
+        del raised
 
     def push_deadline(self, deadline: float, index: int) -> None:
         if deadline < math.inf:
             heapq.heappush(self.deadlines, (deadline, index))
-            self.alarm.deadline = min(self.alarm.deadline, deadline)
+            if self.alarm is not None and deadline < self.alarm.deadline:
+                self.alarm.deadline = deadline
 
     def end_graces_due(self, now: float, nursery: trio.Nursery) -> None:
         """Cancel the actors whose grace has ended, and tell where each was waiting."""
@@ -678,6 +704,15 @@ class _Run:
         """Hold no error any more."""
         self.bare = self.error = self.stray = self.cause = None
         del self.record
+
+
+@attrs.frozen(eq=False)
+class _Pending:
+    """An interrupt that was called, and has to be awaited until `deadline`."""
+
+    index: int
+    coroutine: Coroutine[Any, Any, object]
+    deadline: float
 
 
 @attrs.define(eq=False)

@@ -83,6 +83,7 @@ class Record:
         ended: When `run()` had nothing left to wait for.
         how: How `run()` ended: "returned", "raised" or "cancelled".
         error: What `run()` raised; `None` unless it raised.
+        start: The `trio.current_time()` at which the run began.
     """
 
     actors: tuple[ActorRecord, ...]
@@ -92,11 +93,11 @@ class Record:
     ended: float | None = None
     how: How | None = None
     error: BaseException | None = attrs.field(default=None, repr=False)
-    _start: float = attrs.field(factory=trio.current_time, init=False, repr=False)
+    start: float = attrs.field(factory=trio.current_time, init=False, repr=False)
 
     def now(self) -> float:
         """Tell how many seconds ago the run began. Only inside `trio.run`."""
-        return trio.current_time() - self._start
+        return trio.current_time() - self.start
 
     def interrupt_all_at(self, moment: float) -> None:
         """Write down that all actors were interrupted at one moment."""
