@@ -26,11 +26,10 @@ from __future__ import annotations
 import contextlib
 import heapq
 import inspect
-import itertools
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from typing import Any, Final, TypeAlias, TypeVar, final
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, final
 
 import attrs
 import trio
@@ -54,11 +53,10 @@ _MOST_NOTED: Final = 100  # later errors that fit into a note
 _EVERYBODY: Final = -1
 _INTERRUPTS_TASK: Final = "<interrupts of a RunGroup>"
 _CALLER: Final = "the task that awaits run()"
-_NO_SCOPE: Final = contextlib.nullcontext()
+_NO_SCOPE: Final[contextlib.AbstractContextManager[object]] = contextlib.nullcontext()
 
 _ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
 _Interrupt: TypeAlias = Callable[[BaseException | None], object]
-_Scope: TypeAlias = trio.CancelScope | contextlib.nullcontext[None]
 
 
 @attrs.define(eq=False, weakref_slot=False)
@@ -169,12 +167,13 @@ class RunGroup:
         check_execute(execute)
         if interrupt is not None:
             check_interrupt(interrupt)
-        grace = as_grace(grace)
-        if interrupt is None and grace != math.inf:
-            raise ValueError(
-                f"grace={grace:g} needs an interrupt to follow: without one the actor is "
-                "cancelled at once; write add(execute, interrupt, grace=...)"
-            )
+        if grace != math.inf:
+            grace = as_grace(grace)
+            if interrupt is None and grace != math.inf:
+                raise ValueError(
+                    f"grace={grace:g} needs an interrupt to follow: without one the actor is "
+                    "cancelled at once; write add(execute, interrupt, grace=...)"
+                )
         name = self._unique_name(execute, name)
         self._actors.append(_Actor(name, execute, interrupt, grace, ends_group, reports_started))
         return execute
@@ -266,77 +265,85 @@ class RunGroup:
         if name is not None:
             if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(f"name must be a str, not {type(name).__name__}")
-            if name in self._names:
+            if self._is_taken(name):
                 raise ValueError(f"the name {shorten(name)!r} is taken; choose another")
             self._names[name] = 1
             return name
         base = name = default_name(execute)
-        # The last number given is kept for each name, so this does not search: ten thousand
-        # actors added from one function are named in linear time.
+        # The last number given is kept for each name, and no more, so this does not search:
+        # ten thousand actors added from one function are named in linear time.
         while name in self._names:
-            self._names[base] += 1
-            name = f"{base} #{self._names[base]}"
-        self._names[name] = 1
+            number = self._names[base] = self._names[base] + 1
+            name = f"{base} #{number}"
+        if name is base:
+            self._names[base] = 1
         return name
+
+    def _is_taken(self, name: str) -> bool:
+        base, _, number = name.rpartition(" #")
+        last = self._names.get(base, 0)
+        if number.isdecimal() and 1 < int(number) <= last and name == f"{base} #{int(number)}":
+            return True
+        return name in self._names
 
 
 @final
-@attrs.define(eq=False)
 class _Run:
     """One run of a group: who is still active, why it stops, what comes out of it."""
 
-    actors: tuple[_Actor, ...]
-    grace: float
-    record: Record = attrs.field(init=False)
-    scopes: list[trio.CancelScope] = attrs.field(init=False)  # empty: the nursery's will do
-    active: int = attrs.field(init=False)  # tasks in the nursery that drive() waits for
+    # Initial values stand here and not in __init__: most runs never change them.
 
-    # The start: how many begins, and begins and calls of started(), are still to come.
-    not_begun: int = attrs.field(init=False)
-    not_ready: int = attrs.field(init=False)
-    ready: trio.Event = attrs.field(factory=trio.Event, init=False)  # or stopping
-    started: dict[str, object] = attrs.field(factory=dict[str, object], init=False)
+    # The start.
+    not_begun: int  # actors whose execute is still to be called
+    not_ready: int  # those, and calls of started() that are still to come
+    announces = False  # whether somebody waits for that: nursery.start(group.run)
+    started: dict[str, object]
+
+    # The calling task, while it sleeps; whether something has come to wake it: see sleep().
+    sleeper: trio.lowlevel.Task | None = None
+    called_away = False
 
     # The stop.
-    stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
-    cause: BaseException | None = attrs.field(default=None, init=False)  # for the interrupts
-    began_outside: bool = attrs.field(default=False, init=False)
-    cancelled_outside: bool = attrs.field(default=False, init=False)
-    not_interrupted: Iterator[int] = attrs.field(init=False)  # the actors whose turn will come
-    interrupt_scope: trio.CancelScope | None = attrs.field(default=None, init=False)
-    group_deadline: float = attrs.field(default=math.inf, init=False)
-    deadlines: list[tuple[float, int]] = attrs.field(
-        factory=list[tuple[float, int]], init=False
-    )  # a heap: until when, which actor
-    graces_over: bool = attrs.field(default=False, init=False)
-    alarm: trio.CancelScope | None = attrs.field(default=None, init=False)
-    done: trio.Event | None = attrs.field(default=None, init=False)
+    stopped = False
+    cause: BaseException | None = None  # for the interrupts
+    began_outside = False
+    cancelled_outside = False
+    not_interrupted: Iterator[int]  # the actors whose turn will come
+    interrupt_scope: trio.CancelScope | None = None
+    group_deadline = math.inf
+    deadlines: list[tuple[float, int]]  # a heap: until when, which actor
+    graces_over = False
+    alarm: trio.CancelScope | None = None
 
     # The result, what goes first comes first: Ctrl-C and its like, never in a group; the
     # error; a cancellation from outside; a Cancelled that somebody had kept; the value.
-    bare: BaseException | None = attrs.field(default=None, init=False)
-    error: BaseException | None = attrs.field(default=None, init=False)
-    stray: BaseException | None = attrs.field(default=None, init=False)
-    value: object = attrs.field(default=None, init=False)
-    raiser: str = attrs.field(default=_CALLER, init=False)
-    later: list[str] = attrs.field(factory=list[str], init=False)
+    bare: BaseException | None = None
+    error: BaseException | None = None
+    stray: BaseException | None = None
+    value: object = None
+    raiser: str = _CALLER
+    later: list[str]
 
-    def __attrs_post_init__(self) -> None:
-        self.record = Record(tuple([ActorRecord(actor.name) for actor in self.actors]))
-        self.active = self.not_begun = len(self.actors)
-        self.not_ready = self.active + sum([actor.reports_started for actor in self.actors])
-        # An actor with its own interrupt and a finite grace is given time to stop in order,
-        # whatever is cancelled around run(): it has to be shielded before that happens.
-        self.scopes = (
-            [
+    def __init__(self, actors: tuple[_Actor, ...], grace: float) -> None:
+        self.actors = actors
+        self.grace = grace
+        self.clock = trio.lowlevel.current_clock()
+        self.records = tuple([ActorRecord(actor.name) for actor in actors])
+        self.record = Record(self.records)
+        self.active = self.not_begun = len(actors)  # tasks in the nursery
+        self.not_ready = self.active + sum([actor.reports_started for actor in actors])
+        self.started, self.deadlines, self.later = {}, [], []
+        # Empty: the nursery's scope stands for all.
+        self.scopes: list[trio.CancelScope] = []
+        if any(actor.interrupt is not None for actor in actors):
+            # An actor with its own interrupt and a finite grace is given time to stop in
+            # order, whatever is cancelled around run(): it has to be shielded before.
+            self.scopes += [
                 trio.CancelScope(
-                    shield=actor.interrupt is not None and min(actor.grace, self.grace) < math.inf
+                    shield=actor.interrupt is not None and min(actor.grace, grace) < math.inf
                 )
-                for actor in self.actors
+                for actor in actors
             ]
-            if any(actor.interrupt is not None for actor in self.actors)
-            else []
-        )
 
     # ---- the calling task ----
 
@@ -366,7 +373,7 @@ class _Run:
             for part in getattr(error, "exceptions", () if error is None else (error,)):
                 self.keep("a task", part, settles=True)
             # Tell what the first one gave.
-            self.record.ended = self.record.now()
+            self.record.ended = self.now()
             error = self.error if self.bare is None else self.bare
             if error is None:
                 # A cancellation from outside was absorbed, to stop in order: now it goes on
@@ -382,19 +389,25 @@ class _Run:
         finally:
             del error  # see RunGroup.run()
 
+    def now(self) -> float:
+        """Tell how many seconds ago the run began."""
+        return self.clock.current_time() - self.record.start
+
     def start_all(self, nursery: trio.Nursery) -> None:
-        scopes: Iterable[_Scope] = self.scopes or itertools.repeat(_NO_SCOPE)
-        for actor, record, scope in zip(self.actors, self.record.actors, scopes, strict=False):
-            nursery.start_soon(self.execute, actor, record, scope, name=actor.name)
+        for index, actor in enumerate(self.actors):
+            nursery.start_soon(self.execute, index, name=actor.name)
 
     async def wait_for_stop(self, task_status: trio.TaskStatus[dict[str, object]]) -> None:
         try:
-            if task_status is not trio.TASK_STATUS_IGNORED:
-                await self.ready.wait()
+            self.announces = task_status is not trio.TASK_STATUS_IGNORED
+            if self.announces:
+                while self.not_ready and not self.stopped:
+                    await self.sleep()
                 if self.not_ready == 0:
                     names = [actor.name for actor in self.actors if actor.reports_started]
                     task_status.started({name: self.started[name] for name in names})
-            await self.stopping.wait()
+            while not self.stopped:
+                await self.sleep()
         except BaseException as exc:  # noqa: BLE001 - kept by hit()
             self.hit(exc)
             # From outside, and first: an order to stop. Had something else begun the stop in
@@ -405,7 +418,7 @@ class _Run:
         first = self.record.first
         why = f"actor {shorten(first.name)!r} exited first" if first else self.record.reason
         if not self.scopes:
-            self.record.interrupt_all_at(self.record.now())
+            self.record.interrupt_all_at(self.now())
             nursery.cancel_scope.cancel(reason=why)
             return
         self.group_deadline = trio.current_time() + self.grace
@@ -424,14 +437,13 @@ class _Run:
             if self.active:
                 await trio.lowlevel.cancel_shielded_checkpoint()
         patience_ends = trio.current_time() + _PATIENCE
-        self.done = trio.Event()
         while self.active:
             deadline = min(patience_ends, self.deadlines[0][0] if self.deadlines else math.inf)
             # Without scopes, the nursery's own is cancelled by now, and that includes us.
             shield = self.cancelled_outside or not self.scopes
             try:
                 with trio.CancelScope(deadline=deadline, shield=shield) as self.alarm:
-                    await self.done.wait()
+                    await self.sleep()
             except BaseException as exc:  # noqa: BLE001 - kept by hit()
                 self.hit(exc)
                 self.end_all_graces("asked a second time to stop")
@@ -440,6 +452,22 @@ class _Run:
             if now >= patience_ends:
                 patience_ends = math.inf
                 self.warn_of_waiting(nursery)
+
+    async def sleep(self) -> None:
+        """Sleep until `wake()`; only the calling task does."""
+        self.sleeper = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self.call_away)
+
+    def wake(self) -> None:
+        if self.sleeper is not None:
+            trio.lowlevel.reschedule(self.sleeper)
+            self.sleeper = None
+
+    def call_away(self, _: object) -> trio.lowlevel.Abort:
+        # trio calls this the moment a cancellation comes, before any task can tell of it.
+        self.called_away = True
+        self.sleeper = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def hit(self, error: BaseException) -> None:
         """Take what reached the calling task: a cancellation from outside, or Ctrl-C."""
@@ -455,80 +483,70 @@ class _Run:
     # ---- a task for each actor ----
 
     @enable_ki_protection
-    async def execute(
-        self,
-        actor: _Actor,
-        record: ActorRecord,
-        scope: _Scope,
-    ) -> None:
+    async def execute(self, index: int) -> None:
         """Run one actor; whatever it does, file its exit and let nothing out."""
-        value: object = None
-        error: BaseException | None = None
-        coroutine: Coroutine[Any, Any, object] | None = None
-        record.began = self.record.now()
-        self.not_begun -= 1
-        self.one_ready()
+        value = error = coroutine = None
         try:
-            with scope:
+            with self.scopes[index] if self.scopes else _NO_SCOPE:
                 # Caught inside the scope, which would take a group with Cancelled in it apart.
                 try:
-                    if actor.reports_started:
-                        result = actor.execute(task_status=_Started(self, actor.name))
-                    else:
-                        result = actor.execute()
-                    coroutine = as_coroutine(result, actor.execute)
+                    coroutine = self.begin(index)
                     value = await _unprotected(coroutine)
-                    if actor.reports_started and actor.name not in self.started:
-                        self.not_started()
                 except BaseException as exc:  # noqa: BLE001 - filed below
                     error = exc
                 if isinstance(error, KeyboardInterrupt) and coroutine is not None:
                     error = await _begun(coroutine, error)
         finally:
-            try:
-                self.exited(actor, record, value, error)
-            finally:
-                self.leave()
-                del record, error  # see RunGroup.run()
+            self.exited(index, value, error)
+            del error  # see RunGroup.run()
+
+    def begin(self, index: int) -> Coroutine[Any, Any, object]:
+        """Call an actor's `execute`."""
+        actor = self.actors[index]
+        self.records[index].began = self.now()
+        self.not_begun -= 1
+        self.one_ready()
+        if actor.reports_started:
+            result = actor.execute(task_status=_Started(self, actor.name))
+        else:
+            result = actor.execute()
+        return as_coroutine(result, actor.execute)
 
     def one_ready(self) -> None:
         self.not_ready -= 1
-        if self.not_ready == 0:
-            self.ready.set()
+        if self.not_ready == 0 and self.announces:
+            self.wake()
 
-    def not_started(self) -> None:
-        # One that is told to stop before it has started may well return without it.
-        if not self.stopping.is_set():
-            raise RuntimeError("child exited without calling task_status.started()")
-
-    def exited(
-        self, actor: _Actor, record: ActorRecord, value: object, raised: BaseException | None
-    ) -> None:
+    def exited(self, index: int, value: object, raised: BaseException | None) -> None:
         """File an exit; begin the stop if it is the first."""
-        record.exited = self.record.now()
-        record.error = None if raised is None else without_cancelled(raised)
+        actor, record = self.actors[index], self.records[index]
+        self.active -= 1
+        record.exited = self.now()
+        # An actor that exits because run() is being cancelled from outside begins nothing:
+        # the cancellation does, which is about to reach the calling task.
+        first = not self.stopped and not self.called_away
+        # One that is told to stop before it has started may well return without it.
+        must_have_started = actor.reports_started and not self.stopped
+        if raised is None and must_have_started and actor.name not in self.started:
+            raised = RuntimeError("child exited without calling task_status.started()")
         if raised is None:
             record.how = "returned"
         else:
+            record.error = without_cancelled(raised)
             record.how = "cancelled" if record.error is None else "raised"
-        # An actor that exits because run() is being cancelled from outside begins nothing:
-        # the cancellation does, which is about to reach the calling task.
-        first = not self.stopping.is_set() and not _is_cancelled()
-        if record.error is not None:
-            settles = first or self.is_cancelled_from_outside(actor, record)
-            self.keep(f"actor {shorten(actor.name)!r}", record.error, settles=settles)
+            if record.error is not None:
+                settles = first or self.is_cancelled_from_outside(actor, record)
+                self.keep(f"actor {shorten(actor.name)!r}", record.error, settles=settles)
         if first and record.how == "returned" and not actor.ends_group:
-            if self.active == 1:  # only we are left
+            if self.active == 0:
                 self.stop(None, reason="all actors have returned")
         elif first:
             self.value = value
             self.stray = raised if record.how == "cancelled" else None
             self.stop(raised if record.error is None else record.error, first=record)
-
-    def leave(self) -> None:
-        self.active -= 1
-        if self.active == 0 and self.done is not None:
-            self.done.set()
+        elif self.active == 0:
+            self.wake()
+        del raised, record  # see RunGroup.run()
 
     def is_cancelled_from_outside(self, actor: _Actor, record: ActorRecord) -> bool:
         """Tell whether an actor that raised was being cancelled, and not by its own group.
@@ -551,20 +569,20 @@ class _Run:
         reason: str | None = None,
     ) -> None:
         """Begin the stop; only the first call counts."""
-        if not self.stopping.is_set():
+        if not self.stopped:
+            self.stopped = True
             self.cause = cause
             self.record.first = first
             self.record.reason = reason
-            self.record.stopped = self.record.now()
-            self.stopping.set()
-            self.ready.set()
+            self.record.stopped = self.now()
+            self.wake()
 
     def call_interrupts(self, why: str | None) -> _Pending | None:
         """Call the interrupts, in the order of `add`, until there is one to be awaited."""
         for index in self.not_interrupted:
             interrupt = self.actors[index].interrupt
             now = trio.current_time()
-            self.record.actors[index].interrupted = now - self.record.start
+            self.records[index].interrupted = now - self.record.start
             if interrupt is None:
                 self.scopes[index].cancel(reason=why)
                 continue
@@ -585,7 +603,9 @@ class _Run:
         while pending is not None:
             await self.await_interrupt(pending)
             pending = self.call_interrupts(why)
-        self.leave()
+        self.active -= 1
+        if self.active == 0:
+            self.wake()
 
     @enable_ki_protection
     async def await_interrupt(self, pending: _Pending) -> None:
@@ -604,15 +624,16 @@ class _Run:
                 error = await _begun(pending.coroutine, error)
             self.interrupt_scope = None
         if error is not None:
-            self.interrupt_failed(pending.index, error)
+            self.interrupt_failed(pending.position, error)
             del error  # see RunGroup.run()
 
     def interrupt_failed(self, index: int, raised: BaseException) -> None:
         error = without_cancelled(raised)
         if error is not None:
-            self.record.actors[index].interrupt_error = error
+            self.records[index].interrupt_error = error
             self.scopes[index].cancel(reason="its interrupt raised an exception")
-            self.keep(f"the interrupt of actor {shorten(self.actors[index].name)!r}", error, settles=False)
+            name = shorten(self.actors[index].name)
+            self.keep(f"the interrupt of actor {name!r}", error, settles=False)
             del error  # see RunGroup.run()
         del raised
 
@@ -630,7 +651,7 @@ class _Run:
             due += range(len(self.actors)) if index == _EVERYBODY else [index]
         names: list[str] = []
         for index in due:
-            if self.record.actors[index].exited is None and not self.scopes[index].cancel_called:
+            if self.records[index].exited is None and not self.scopes[index].cancel_called:
                 names.append(self.actors[index].name)
                 self.scopes[index].cancel(reason="its grace has ended")
         if names:
@@ -647,7 +668,7 @@ class _Run:
     def warn_of_waiting(self, nursery: trio.Nursery) -> None:
         names = [
             actor.name
-            for actor, record in zip(self.actors, self.record.actors, strict=True)
+            for actor, record in zip(self.actors, self.records, strict=True)
             if record.exited is None
             and (actor.interrupt is None or min(actor.grace, self.grace) == math.inf)
         ]
@@ -661,7 +682,7 @@ class _Run:
     def keep(self, who: str, error: BaseException, *, settles: bool) -> None:
         """Lose no error: it becomes the result, or is logged and noted as a later one."""
         bare = bare_in(error)
-        if bare is not None and self.stopping.is_set():
+        if bare is not None and self.stopped:
             self.end_all_graces(f"{type(bare).__name__} during the stop")
         if bare is not None and self.bare is None:
             self.bare = bare
@@ -703,24 +724,24 @@ class _Run:
     def let_go(self) -> None:
         """Hold no error any more."""
         self.bare = self.error = self.stray = self.cause = None
-        del self.record
+        del self.record, self.records
 
 
-@attrs.frozen(eq=False)
-class _Pending:
+class _Pending(NamedTuple):
     """An interrupt that was called, and has to be awaited until `deadline`."""
 
-    index: int
+    position: int
     coroutine: Coroutine[Any, Any, object]
     deadline: float
 
 
-@attrs.define(eq=False)
+@final
 class _Started(trio.TaskStatus[object]):
     """What an actor that reports its start is given as `task_status`."""
 
-    run: _Run
-    name: str
+    def __init__(self, run: _Run, name: str) -> None:
+        self.run = run
+        self.name = name
 
     @enable_ki_protection
     def started(self, value: object = None) -> None:
