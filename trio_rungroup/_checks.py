@@ -39,10 +39,8 @@ def as_grace(grace: float) -> float:
 
 def check_execute(execute: object) -> None:
     """Refuse what cannot be an actor's `execute`."""
-    if isinstance(execute, types.FunctionType):
-        is_async_def = execute.__code__.co_flags & inspect.CO_COROUTINE
-        if is_async_def and not (execute.__module__ or "").startswith("asyncio"):
-            return  # nearly always: what follows takes four times as long
+    if _has_flag(execute, inspect.CO_COROUTINE) and not _is_of_asyncio(execute):
+        return  # nearly always, and in half the time
     if _close_coroutine(execute):
         name = getattr(execute, "__name__", "execute")
         raise TypeError(
@@ -56,12 +54,12 @@ def check_execute(execute: object) -> None:
             "pair is added with a star: group.add(*signal_actor())"
         )
     function = _inside(execute)
-    if _is_generator(function):
+    if _has_flag(function, inspect.CO_ASYNC_GENERATOR):
         raise TypeError(
             f"{default_name(execute)} is an async generator function (it has a `yield`); add "
             "an async function that iterates over it: `async for ... in ...`"
         )
-    if str(getattr(function, "__module__", "")).partition(".")[0] == "asyncio":
+    if _is_of_asyncio(function):
         raise TypeError(f"{default_name(execute)} is asyncio's: {_ASYNCIO_HELP}")
 
 
@@ -74,7 +72,7 @@ def check_interrupt(interrupt: object) -> None:
             f"{_kind(interrupt)}; to pass arguments to execute, write "
             "add(functools.partial(execute, argument))"
         )
-    if _is_generator(_inside(interrupt)):
+    if _has_flag(_inside(interrupt), inspect.CO_ASYNC_GENERATOR):
         raise TypeError(
             f"the interrupt {default_name(interrupt)} is an async generator function (it has "
             "a `yield`), which would never run; use a sync or async function"
@@ -133,10 +131,14 @@ def _inside(function: Callable[..., object]) -> Callable[..., object]:
     return function
 
 
-def _is_generator(function: Callable[..., object]) -> bool:
-    # What inspect.isasyncgenfunction tells, in a third of its time.
+def _has_flag(function: object, flag: int) -> bool:
+    # What inspect.iscoroutinefunction and the like tell, in a third of their time.
     code = getattr(function, "__code__", None)
-    return isinstance(code, types.CodeType) and code.co_flags & inspect.CO_ASYNC_GENERATOR != 0
+    return isinstance(code, types.CodeType) and code.co_flags & flag != 0
+
+
+def _is_of_asyncio(function: object) -> bool:
+    return str(getattr(function, "__module__", "")).partition(".")[0] == "asyncio"
 
 
 async def _await(awaitable: Awaitable[object]) -> object:

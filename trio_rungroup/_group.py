@@ -293,6 +293,8 @@ class _Run:
 
     # Initial values stand here and not in __init__: most runs never change them.
 
+    nursery: trio.Nursery
+
     # The start.
     not_begun: int  # actors whose execute is still to be called
     not_ready: int  # those, and calls of started() that are still to come
@@ -354,17 +356,18 @@ class _Run:
         """Run everything; hand back what `run()` is to return, and what it is to raise."""
         error: BaseException | None = None
         try:
-            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            async with trio.open_nursery(strict_exception_groups=True) as self.nursery:
                 # Run each actor.
-                self.start_all(nursery)
+                for index, actor in enumerate(self.actors):
+                    self.nursery.start_soon(self.execute, index, name=actor.name)
                 # Wait for the first to exit, or for a request to stop.
                 await self.wait_for_stop(task_status)
                 # Interrupt them all, but none that has not begun.
                 while self.not_begun:
                     await trio.lowlevel.cancel_shielded_checkpoint()
-                self.begin_stop(nursery)
+                self.begin_stop()
                 # Wait for all to exit.
-                await self.wait_for_all(nursery)
+                await self.wait_for_all()
         except BaseException as exc:  # noqa: BLE001
             # No actor's error takes this road: only trio's own complaint, about an actor
             # that left its scopes or nurseries in disorder.
@@ -393,10 +396,6 @@ class _Run:
         """Tell how many seconds ago the run began."""
         return self.clock.current_time() - self.record.start
 
-    def start_all(self, nursery: trio.Nursery) -> None:
-        for index, actor in enumerate(self.actors):
-            nursery.start_soon(self.execute, index, name=actor.name)
-
     async def wait_for_stop(self, task_status: trio.TaskStatus[dict[str, object]]) -> None:
         try:
             self.announces = task_status is not trio.TASK_STATUS_IGNORED
@@ -414,22 +413,21 @@ class _Run:
             # this tick already, we would have been woken without; then it is a second order.
             self.began_outside = self.cancelled_outside
 
-    def begin_stop(self, nursery: trio.Nursery) -> None:
-        first = self.record.first
-        why = f"actor {shorten(first.name)!r} exited first" if first else self.record.reason
+    def begin_stop(self) -> None:
+        """Cancel all, or call the interrupts until there is one to wait for."""
         if not self.scopes:
             self.record.interrupt_all_at(self.now())
-            nursery.cancel_scope.cancel(reason=why)
+            self.nursery.cancel_scope.cancel(reason=self.why())
             return
         self.group_deadline = trio.current_time() + self.grace
         self.push_deadline(self.group_deadline, _EVERYBODY)
         self.not_interrupted = iter(range(len(self.actors)))
-        pending = self.call_interrupts(why)
+        pending = self.call_interrupts()
         if pending is not None:
             self.active += 1
-            nursery.start_soon(self.await_interrupts, pending, why, name=_INTERRUPTS_TASK)
+            self.nursery.start_soon(self.await_interrupts, pending, name=_INTERRUPTS_TASK)
 
-    async def wait_for_all(self, nursery: trio.Nursery) -> None:
+    async def wait_for_all(self) -> None:
         """Wait until nobody is active; end the graces that are over, or all when asked again."""
         # Mostly all are gone a moment after they were told to. This moment costs less than
         # what it spares, the scope and its deadline.
@@ -448,10 +446,10 @@ class _Run:
                 self.hit(exc)
                 self.end_all_graces("asked a second time to stop")
             now = trio.current_time()
-            self.end_graces_due(now, nursery)
+            self.end_graces_due(now)
             if now >= patience_ends:
                 patience_ends = math.inf
-                self.warn_of_waiting(nursery)
+                self.warn_of_waiting()
 
     async def sleep(self) -> None:
         """Sleep until `wake()`; only the calling task does."""
@@ -577,32 +575,39 @@ class _Run:
             self.record.stopped = self.now()
             self.wake()
 
-    def call_interrupts(self, why: str | None) -> _Pending | None:
+    def why(self) -> str | None:
+        """Say why an actor is cancelled that has no interrupt of its own."""
+        first = self.record.first
+        return f"actor {shorten(first.name)!r} exited first" if first else self.record.reason
+
+    def call_interrupts(self) -> _Pending | None:
         """Call the interrupts, in the order of `add`, until there is one to be awaited."""
+        why = self.why()
         for index in self.not_interrupted:
-            interrupt = self.actors[index].interrupt
-            now = trio.current_time()
+            actor = self.actors[index]
+            now = self.clock.current_time()
             self.records[index].interrupted = now - self.record.start
-            if interrupt is None:
+            if actor.interrupt is None:
                 self.scopes[index].cancel(reason=why)
                 continue
-            deadline = min(now + self.actors[index].grace, self.group_deadline)
+            deadline = now + actor.grace
             if deadline < self.group_deadline:
                 self.push_deadline(deadline, index)
             try:
-                result = interrupt(self.cause)
+                result = actor.interrupt(self.cause)
                 if result is not None and inspect.isawaitable(result):
-                    return _Pending(index, as_coroutine(result, interrupt), deadline)
+                    coroutine = as_coroutine(result, actor.interrupt)
+                    return _Pending(index, coroutine, min(deadline, self.group_deadline))
             except BaseException as exc:  # noqa: BLE001 - kept
                 self.interrupt_failed(index, exc)
         return None
 
     @enable_ki_protection
-    async def await_interrupts(self, pending: _Pending | None, why: str | None) -> None:
+    async def await_interrupts(self, pending: _Pending | None) -> None:
         """Await an interrupt, and go on with those that follow it, one at a time."""
         while pending is not None:
             await self.await_interrupt(pending)
-            pending = self.call_interrupts(why)
+            pending = self.call_interrupts()
         self.active -= 1
         if self.active == 0:
             self.wake()
@@ -643,7 +648,7 @@ class _Run:
             if self.alarm is not None and deadline < self.alarm.deadline:
                 self.alarm.deadline = deadline
 
-    def end_graces_due(self, now: float, nursery: trio.Nursery) -> None:
+    def end_graces_due(self, now: float) -> None:
         """Cancel the actors whose grace has ended, and tell where each was waiting."""
         due: list[int] = []
         while self.deadlines and self.deadlines[0][0] <= now:
@@ -655,7 +660,7 @@ class _Run:
                 names.append(self.actors[index].name)
                 self.scopes[index].cancel(reason="its grace has ended")
         if names:
-            _report("cancelled because the grace has ended:%s", where(nursery, names))
+            _report("cancelled because the grace has ended:%s", where(self.nursery, names))
 
     def end_all_graces(self, reason: str) -> None:
         if not self.graces_over:
@@ -665,7 +670,7 @@ class _Run:
             if self.interrupt_scope is not None:
                 self.interrupt_scope.cancel(reason=reason)
 
-    def warn_of_waiting(self, nursery: trio.Nursery) -> None:
+    def warn_of_waiting(self) -> None:
         names = [
             actor.name
             for actor, record in zip(self.actors, self.records, strict=True)
@@ -675,7 +680,8 @@ class _Run:
         if self.interrupt_scope is not None and self.interrupt_scope.deadline == math.inf:
             names.append(_INTERRUPTS_TASK)
         if names:
-            _report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(nursery, names))
+            message = f"the stop has been waiting for {_PATIENCE:g} s for:%s"
+            _report(message, where(self.nursery, names))
 
     # ---- the result ----
 
