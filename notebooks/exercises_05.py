@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import attrs
 import trio
-from helpers import Attempt, attempt, verdict
+from helpers import Attempt, attempt, show_hint, verdict
 from solution_05 import Execute, Interrupt
 
 RunGroupFn: TypeAlias = Callable[[Sequence[tuple[Execute, Interrupt]]], Awaitable[object]]
@@ -293,7 +293,7 @@ def check(run_group: RunGroupFn) -> None:
     for go, yours in rows:
         mark = " " if go == yours else "≠"
         print(f"  {mark} {go:<38}{textwrap.shorten(yours, 70, placeholder='…')}")
-    print(f"\nHint: {first.hint()}")
+    show_hint(first.hint())
 
 
 # ---- typical mistakes: the tests see to it that each one is found ----

@@ -12,6 +12,7 @@ import contextvars
 import ctypes
 import inspect
 import math
+import textwrap
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -161,7 +162,15 @@ def verdict(*demands: tuple[object, str, str]) -> None:
     for met, what, _ in demands:
         print("✓" if met else "✗", what)
     hints = [hint for met, _, hint in demands if not met]
-    print(f"\nHint: {hints[0]}" if hints else "\nAll of it holds. Well done!")
+    if hints:
+        show_hint(hints[0])
+    else:
+        print("\nAll of it holds. Well done!")
+
+
+def show_hint(hint: str) -> None:
+    """Print a hint in lines that fit below a cell: Jupyter would break them within a word."""
+    print("", *textwrap.wrap(f"Hint: {hint}", 88, break_on_hyphens=False), sep="\n")
 
 
 # ---- a picture of what tasks do ----
