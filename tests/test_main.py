@@ -6,6 +6,7 @@ import os
 import pty
 import random
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -75,6 +76,13 @@ def kill_all() -> None:
         for process in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+
+
+def wait_for_the_guard() -> None:
+    """Give it time to find what has been left; the fixture sees whether it did."""
+    deadline = time.monotonic() + PATIENCE
+    while processes() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
@@ -448,6 +456,26 @@ def test_closing_the_terminal_leaves_nothing_behind() -> None:
         assert process.wait(PATIENCE) == 128 + signal.SIGHUP
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard needs /proc")
+def test_killing_the_command_kills_what_it_has_started() -> None:
+    has_child = "sh -c 'trap \"\" TERM; sleep 1000 & echo ready; wait'"
+    with started(WAITS, STUBBORN, has_child) as process:
+        read_lines(process.stdout, 3)
+        process.kill()
+        status, _, err = end(process)
+    assert (status, err) == (-signal.SIGKILL, b"")
+    wait_for_the_guard()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard needs /proc")
+def test_killing_the_command_also_ends_one_that_runs_inside() -> None:
+    with started(f"{shlex.join(COMMAND)} {shlex.quote(WAITS)}") as process:
+        read_lines(process.stdout, 1)
+        process.kill()
+        end(process)
+    wait_for_the_guard()
+
+
 def test_names_are_coloured_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "")
     with terminal("--quiet", "echo hello") as (_, keyboard):
@@ -524,6 +552,7 @@ def test_ctrl_c_after_the_run_is_no_reason_for_a_traceback() -> None:
         assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
     assert read_all(read_end).strip() == b""
     os.close(read_end)
+    wait_for_the_guard()
 
 
 # ---- exit status ----

@@ -5,6 +5,8 @@ what has come, up to 64 KiB, puts the command's name before each line and writes
 once, in a thread: whoever reads our output may be slow, and then the commands are held back
 by their pipes, while signals are attended to as ever. A command has exited, for its group,
 when its process has and its output has been passed on.
+
+Against the one end that nobody can prepare for, SIGKILL, there is a guard: see `_guarded`.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ import shutil
 import signal
 import subprocess
 import termios
-from collections.abc import Callable, Container, Sequence
+import time
+from collections.abc import Awaitable, Callable, Container, Generator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import trio
 
@@ -40,6 +43,8 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _CHUNK: Final = 65536  # bytes read at once, and the longest line that is kept whole
 _LAST_WORDS: Final = 1.0  # seconds to pass on what a killed command has written
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
+
+_Execute: TypeAlias = Callable[[], Awaitable[object]]
 
 _QUOTE: Final = "each command is one argument, in quotes: 'sleep 5'"
 _HELP: Final = """\
@@ -126,7 +131,8 @@ def _main() -> int:
                 )
             except OSError as error:
                 parser.error(f"cannot write the timeline: {error}")
-        status, record = trio.run(_run, options)
+        with _guarded() as environment:
+            status, record = trio.run(_run, options, environment)
         if picture is not None:
             picture.write(record.to_svg())
     return status
@@ -152,7 +158,58 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-async def _run(options: argparse.Namespace) -> tuple[int, Record]:
+@contextlib.contextmanager
+def _guarded() -> Generator[dict[str, str]]:
+    """Have the commands killed when we are; hand out the environment to start them in.
+
+    A process of ours waits for the end of a pipe that ends with us. It finds the commands, and
+    what they have started, by a mark in their environment, which Linux shows in /proc;
+    elsewhere there is no guard. What has gone into a session of its own stays, as ever.
+    """
+    mark = f"TRIO_RUNGROUP_PID={os.getpid()}"
+    name, _, value = mark.partition("=")
+    environment = {**os.environ, name: value}
+    if not Path("/proc/self/environ").exists():  # pragma: no cover - Linux only
+        yield environment
+        return
+    session = os.getsid(0)
+    ours, theirs = os.pipe()
+    guard = os.fork()
+    if guard == 0:  # pragma: no cover - a fork is not measured; test_main.py kills us
+        try:
+            os.setsid()  # so Ctrl-C and a guard of those who started us do not end it
+            os.dup2(ours, 0)
+            os.closerange(1, 65536)
+            if os.read(0, 1) == b"":
+                _kill_all(os.fsencode(mark), session)
+        finally:
+            os._exit(0)
+    os.close(ours)
+    try:
+        yield environment
+    finally:
+        with contextlib.suppress(OSError):
+            os.write(theirs, b"\n")
+        os.close(theirs)
+        os.waitpid(guard, 0)
+
+
+def _kill_all(mark: bytes, session: int) -> None:  # pragma: no cover - as above
+    """Kill all processes with a mark in their environment."""
+    quiet = 0
+    while quiet < 5:  # one that is just being started has no mark yet
+        quiet += 1
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has gone, or is not ours
+                pid = int(process.name)
+                marks = (process / "environ").read_bytes().split(b"\0")
+                if mark in marks and os.getsid(pid) == session:
+                    os.kill(pid, signal.SIGKILL)
+                    quiet = 0
+        time.sleep(0.02)
+
+
+async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tuple[int, Record]:
     """Run the commands until the last one is reaped; hand back the exit status too."""
     group = RunGroup()
     out, err = outputs = _outputs(group.interrupt)
@@ -163,7 +220,10 @@ async def _run(options: argparse.Namespace) -> tuple[int, Record]:
     pipes: list[tuple[_Pipe, _Pipe]] = []
     for (name, words), colour in zip(commands.items(), itertools.cycle(_COLOURS), strict=False):
         pair = _Pipe(out, name, width, colour), _Pipe(err, name, width, colour)
-        _add(group, name, words, pair, options.grace)
+        execute, interrupt = process_actor(
+            words, stdout=pair[0].write_end, stderr=pair[1].write_end, env=environment
+        )
+        group.add(_passed_on(execute, pair), interrupt, name=name, grace=options.grace)
         pipes.append(pair)
     async with trio.open_nursery() as nursery:
         for pipe in itertools.chain.from_iterable(pipes):
@@ -193,12 +253,8 @@ def _unique(name: str, taken: Container[str]) -> str:
     return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
-def _add(
-    group: RunGroup, name: str, words: Sequence[str], pipes: Sequence[_Pipe], grace: float
-) -> None:
-    """Add an actor that runs a command and waits for its output to be passed on."""
-    stdout, stderr = (pipe.write_end for pipe in pipes)
-    execute, interrupt = process_actor(words, stdout=stdout, stderr=stderr)
+def _passed_on(execute: _Execute, pipes: Sequence[_Pipe]) -> _Execute:
+    """Make an actor that also waits for its output to be passed on."""
 
     async def command() -> None:
         try:
@@ -209,7 +265,7 @@ def _add(
             for pipe in pipes:
                 await pipe.done.wait()
 
-    group.add(command, interrupt, name=name, grace=grace)
+    return command
 
 
 async def _run_group(group: RunGroup, say: Callable[[str], None]) -> int:
