@@ -172,6 +172,21 @@ def test_a_name_is_a_string_given_once() -> None:
         group.add(ticker, name="ticker")
 
 
+def test_a_name_that_the_group_has_made_is_taken_and_only_that() -> None:
+    group = RunGroup()
+    for _ in range(3):
+        group.add(ticker)  # the third is "ticker #3"
+    for name in ("ticker", "ticker #2", "ticker #3"):
+        with pytest.raises(ValueError, match="is taken"):
+            group.add(ticker, name=name)
+    free = ["ticker #1", "ticker #02", "ticker #٢", "ticker #", f"ticker #{'9' * 5000}"]
+    for name in ("ticker #4", *free):
+        group.add(ticker, name=name)
+    group.add(ticker)  # "ticker #4" has just been taken
+    with pytest.raises(ValueError, match="is taken"):
+        group.add(ticker, name="ticker #5")
+
+
 async def test_nothing_is_added_by_what_is_refused() -> None:
     group = RunGroup()
     wrong: list[Any] = [(3,), (ticker, 3)]

@@ -279,10 +279,12 @@ class RunGroup:
         return name
 
     def _is_taken(self, name: str) -> bool:
+        """Tell whether a name was given, or made of another one and a number."""
         base, _, number = name.rpartition(" #")
-        last = self._names.get(base, 0)
-        if number.isdecimal() and 1 < int(number) <= last and name == f"{base} #{int(number)}":
-            return True
+        if number.isdecimal() and len(number) < 10:
+            last = self._names.get(base, 0)
+            if 1 < int(number) <= last and name == f"{base} #{int(number)}":
+                return True
         return name in self._names
 
 
