@@ -13,6 +13,7 @@ Function = Callable[[], Awaitable[Any]]
 Collect = Callable[[list[Function]], Awaitable[Any]]
 
 _RESULTS = ["slow", "quick", "middle"]
+_TOO_EARLY = "Inside the block no child has run yet: read the results after it."
 
 
 def check(collect: Collect) -> None:
@@ -37,12 +38,12 @@ def check(collect: Collect) -> None:
         (
             outcome.error is None and outcome.value is not None,
             "it returns something",
-            _why_nothing(outcome),
+            _why_nothing(outcome, called),
         ),
         (
             called == sorted(_RESULTS),
             "each function is called once",
-            f"called were: {', '.join(called) or 'none'}.",
+            _why_not_called(called),
         ),
         (
             _as_list(outcome.value) == _RESULTS,
@@ -77,15 +78,36 @@ def _has_oserror(error: BaseException | None) -> bool:
     return isinstance(error, OSError)
 
 
-def _why_nothing(outcome: Attempt) -> str:
+def _why_nothing(outcome: Attempt, called: list[str]) -> str:
     if isinstance(outcome.error, NotImplementedError):
         return "replace `raise NotImplementedError` by a nursery; start_soon once per function."
+    if _all_the_same(called):
+        return _why_not_called(called)
+    if isinstance(outcome.error, BaseExceptionGroup) and outcome.error.subgroup(LookupError):
+        return f"{outcome}. {_TOO_EARLY}"
     if outcome.error is not None:
         return f"{outcome}. For whom does it wait? start_soon wants a function and its arguments."
     return "it returned None. Is there a `return`, and is it after the nursery's block?"
 
 
+def _all_the_same(called: list[str]) -> bool:
+    return len(called) == len(_RESULTS) and len({*called}) == 1
+
+
+def _why_not_called(called: list[str]) -> str:
+    if _all_the_same(called):
+        return (
+            "all three children have called the same function, the last one: they begin when the "
+            "loop is over. Pass `i, f` as arguments of start_soon."
+        )
+    return f"called were: {', '.join(called) or 'none'}."
+
+
 def _why_not_in_order(outcome: Attempt) -> str:
+    if _as_list(outcome.value) == []:
+        return f"the list is empty. {_TOO_EARLY}"
+    if _as_list(outcome.value) == [None] * len(_RESULTS):
+        return f"start_soon gives back nothing; each child writes down its result. {_TOO_EARLY}"
     if _as_list(outcome.value) == ["quick", "middle", "slow"]:
         return "that is the order in which they were done. Give each result a place of its own."
     return f"expected {_RESULTS}; {outcome}."
@@ -147,6 +169,49 @@ async def with_a_lost_error(functions: list[Function]) -> list[Any]:
     return results
 
 
+async def reads_inside_the_block(functions: list[Function]) -> list[Any]:
+    results: dict[int, Any] = {}
+
+    async def one(index: int) -> None:
+        results[index] = await functions[index]()
+
+    async with trio.open_nursery() as nursery:
+        for index in range(len(functions)):
+            nursery.start_soon(one, index)
+        return [results[index] for index in range(len(functions))]
+
+
+async def copies_inside_the_block(functions: list[Function]) -> list[Any]:
+    results: list[Any] = []
+
+    async def one(function: Function) -> None:
+        results.append(await function())
+
+    async with trio.open_nursery() as nursery:
+        for function in functions:
+            nursery.start_soon(one, function)
+        return [*results]
+
+
+async def with_the_last_function_only(functions: list[Function]) -> list[Any]:
+    results: dict[int, Any] = {}
+    async with trio.open_nursery() as nursery:
+        for index, function in enumerate(functions):
+
+            async def one() -> None:
+                results[index] = await function()  # noqa: B023 - the mistake
+
+            nursery.start_soon(one)
+    return [results[index] for index in range(len(functions))]
+
+
+async def with_what_start_soon_gives_back(functions: list[Function]) -> list[Any]:
+    start: Any
+    async with trio.open_nursery() as nursery:
+        start = nursery.start_soon
+        return [start(function) for function in functions]
+
+
 async def a_hang(functions: list[Function]) -> None:
     async with trio.open_nursery() as nursery:
         for function in functions:
@@ -168,6 +233,10 @@ MISTAKES = [
     as_they_come,
     without_return,
     with_a_lost_error,
+    reads_inside_the_block,
+    copies_inside_the_block,
+    with_the_last_function_only,
+    with_what_start_soon_gives_back,
     a_hang,
     in_circles,
 ]

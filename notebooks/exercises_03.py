@@ -96,12 +96,12 @@ def check(with_clean_up: WithCleanUp) -> None:
         (
             stuck.outcome.ended == 3,
             "a clean-up that hangs is given up after 2 s while everything is being cancelled",
-            f"cancelled at 1 s, so it should be over at 3 s; {stuck.outcome}.",
+            f"cancelled at 1 s, so it should be over at 3 s; {_ended(stuck)}.",
         ),
         (
             stuck_after_good.outcome.ended == 3 and stuck_after_good.outcome.value == "result",
             "a clean-up that hangs is given up after 2 s, and the result still comes out",
-            f"the work was done at 1 s; {stuck_after_good.outcome}.",
+            f"the work was done at 1 s; {_ended(stuck_after_good)}.",
         ),
         (
             all(scene.caught and not scene.went_on for scene in (cancelled, stuck)),
@@ -109,6 +109,15 @@ def check(with_clean_up: WithCleanUp) -> None:
             "it was swallowed, or something else came out. Let `Cancelled` through, or `raise`.",
         ),
     )
+
+
+def _ended(scene: _Scene) -> str:
+    if scene.outcome.ended == 1 + _HANGS:
+        return (
+            f"it was over only at {1 + _HANGS} s. Who limits the shield? A limit outside of it "
+            "is kept out, too"
+        )
+    return str(scene.outcome)
 
 
 def _did(scene: _Scene) -> str:
@@ -143,6 +152,14 @@ async def with_a_shield_only_a_hang(work: Function, clean_up: Function) -> Any:
         return await work()
     finally:
         with trio.CancelScope(shield=True):
+            await clean_up()
+
+
+async def with_the_limit_outside_the_shield(work: Function, clean_up: Function) -> Any:
+    try:
+        return await work()
+    finally:
+        with trio.move_on_after(2), trio.CancelScope(shield=True):
             await clean_up()
 
 
@@ -196,6 +213,7 @@ MISTAKES = [
     without_a_shield,
     with_a_limit_only,
     with_a_shield_only_a_hang,
+    with_the_limit_outside_the_shield,
     with_the_work_in_the_shield,
     with_a_swallowed_cancellation,
     with_an_error_instead,

@@ -95,6 +95,9 @@ def check_race(race: Race) -> None:
         yours = f"{outcome}. {hint}"
         if right:
             yours = f"the value is right, but somebody did not run, or was not cancelled. {hint}"
+        elif outcome.value is None and outcome.error is None:
+            yours = f"{outcome}. What a task returns goes nowhere; write it down where the parent "
+            yours += "finds it, and return it after the nursery."
         elif _not_written(outcome):
             yours = "replace `raise NotImplementedError`: open a nursery, start a task for each "
             yours += "function; the first that comes back writes down its value, and cancels "
@@ -167,6 +170,13 @@ class _Replay:
         """Whether this is what Go's did."""
         return self.events == self.trace["events"] and self.result == self.expected
 
+    @property
+    def too_late(self) -> bool:
+        """Whether all had exited before the first was told, unlike in Go's."""
+        exits, count = ["exit"] * len(self.trace["actors"]), len(self.trace["actors"])
+        ours, go = ([event[0] for event in e[:count]] for e in (self.events, self.trace["events"]))
+        return ours == exits != go
+
     def hint(self) -> str:
         """Say what the difference probably comes from."""
         ours, go, error = self.events, self.trace["events"], self.outcome.error
@@ -184,7 +194,15 @@ class _Replay:
         if not self.outcome.hangs and error is not None and not isinstance(error, TraceError):
             return f"this came out of your own code: {error!r}"
         if not told:
-            return "nobody was told to stop: after the first exit, call every interrupt."
+            return (
+                "nobody was told to stop: wait for the first exit inside the nursery's block, and "
+                "call every interrupt there."
+            )
+        if self.too_late:
+            return (
+                "the interrupts come too late, when all have exited: wait for the event inside the "
+                "nursery's block, and call them there."
+            )
         if len(told) > len(set(told)):
             return "an interrupt was called twice. Only the first exit calls them."
         if self.outcome.hangs:
@@ -312,6 +330,7 @@ def _variant(
     raises: str = "itself",
     value: bool = True,
     polls: bool = False,
+    late: bool = False,
 ) -> RunGroupFn:
     async def run_group(actors: Sequence[tuple[Execute, Interrupt]]) -> object:
         exits: list[tuple[object, BaseException | None]] = []
@@ -337,7 +356,7 @@ def _variant(
                 await trio.lowlevel.checkpoint()
             await stopping.wait()
             for execute, interrupt in actors[::order]:
-                if not interrupts or (only_running and execute in exited):
+                if late or not interrupts or (only_running and execute in exited):
                     continue
                 first = exits[0][1] if with_error else None
                 if together:
@@ -346,6 +365,8 @@ def _variant(
                     await interrupt(first)
             if cancel:
                 nursery.cancel_scope.cancel(reason="enough")
+        for _, interrupt in actors if late else ():
+            await interrupt(exits[0][1])
         result, error = exits[chosen]
         if error is not None and raises == "copy":
             raise TraceError(str(error))
@@ -383,6 +404,18 @@ async def _waits_for_all(*async_fns: Execute) -> object:
         for async_fn in async_fns:
             nursery.start_soon(run_one, async_fn)
     return results[0]
+
+
+async def _returns_it_from_the_task(*async_fns: Execute) -> object:
+    async def run_one(async_fn: Execute) -> object:
+        value = await async_fn()
+        nursery.cancel_scope.cancel(reason="somebody has won")
+        return value
+
+    async with trio.open_nursery() as nursery:
+        for async_fn in async_fns:
+            nursery.start_soon(run_one, async_fn)
+    return None
 
 
 async def _last_one_wins(*async_fns: Execute) -> object:
@@ -438,6 +471,7 @@ only_the_running = _variant(only_running=True)  # those that have exited are not
 
 RACE_MISTAKES: list[Race] = [
     _waits_for_all,
+    _returns_it_from_the_task,
     _last_one_wins,
     _only_the_first_runs,
     _hangs,
@@ -459,6 +493,7 @@ MISTAKES: list[RunGroupFn] = [
     _variant(raises="nothing"),  # swallowed
     _variant(value=False),  # the value is lost
     _variant(polls=True),  # burns the processor
+    _variant(late=True),  # the interrupts after the nursery
     _everybody_tells_everybody,
     _waits_for_everybody_and_hangs,
     _hangs,

@@ -24,6 +24,10 @@ Report: TypeAlias = Callable[[], Awaitable[None]]
 MakeReporter: TypeAlias = Callable[[Report], Any]
 
 _LONG = 1e5  # virtual seconds
+_TOLD_WHILE_BUSY = (
+    "told during the report, it then slept the hour: look again before sleeping, or wait for an "
+    "event."
+)
 
 _log = logging.getLogger("trio_rungroup")
 
@@ -120,9 +124,13 @@ class _Run:
             error = error.exceptions[0]
         return isinstance(error, trio.TooSlowError) and bool(str(error))  # not a learner's own
 
+    @property
+    def has_failed(self) -> bool:
+        return self.outcome.error is not None and not self.never_ends
+
     def __str__(self) -> str:
         """Tell what was seen, for a hint."""
-        if not self.never_ends and self.outcome.error is not None:
+        if self.has_failed:
             return f"It raised {self.outcome.error!r}."
         began = ", ".join(f"{moment:g} s" for moment in self.began[:5]) or "never"
         cut = len(self.began) - len(self.done)
@@ -179,7 +187,9 @@ def check(make_reporter: MakeReporter) -> None:
             busy.began == [0.0] and busy.done == [2.0],
             "told to stop while it reports, it finishes that report, and begins no other",
             (
-                f"only the sleep may be cut short, not the report. {busy}"
+                _why_not_returned(busy)
+                if busy.done[:1] == [2.0] or busy.has_failed
+                else f"only the sleep may be cut short, not the report. {busy}"
                 if busy.began
                 else "a second reporter never reported: make the flag or event inside of "
                 "make_reporter, one for each."
@@ -189,10 +199,7 @@ def check(make_reporter: MakeReporter) -> None:
             [run.how for run in (asleep, busy, for_long)] == ["returned"] * 3
             and [busy.exited, for_long.exited] == [2.0, 7300.5],
             "then it returns",
-            (
-                "an actor that stops as it is told returns. Without an interrupt of its own it is "
-                f"cancelled; and it should not stop unless told. {busy} {for_long}"
-            ),
+            _why_not_returned(busy, for_long),
         ),
         (
             for_long.began == [0.0, 3602.0, 7204.0],
@@ -207,6 +214,24 @@ def check(make_reporter: MakeReporter) -> None:
                 f"Cancelled at 50.5 s, {cancelled.outcome}."
             ),
         ),
+    )
+
+
+def _why_not_returned(*runs: _Run) -> str:
+    for run in runs:
+        if run.has_failed:
+            again = ""
+            if isinstance(run.outcome.error, RuntimeError):
+                again = " A scope can be entered once: make a new one each time."
+            elif isinstance(run.outcome.error, trio.TooSlowError):
+                again = " When the hour is over, that is no error: move_on_after just goes on."
+            return f"told to stop at {run.stop_at:g} s, it had an error.{again} {run}"
+    busy = runs[0]
+    if busy.never_ends or (busy.exited is not None and busy.exited > 2):
+        return f"{_TOLD_WHILE_BUSY} {busy}"
+    return (
+        "an actor that stops as it is told returns. Without an interrupt of its own it is "
+        f"cancelled; and it should not stop unless told. {' '.join(map(str, runs))}"
     )
 
 
@@ -295,6 +320,67 @@ def _reports_once(report: Report) -> Any:
     return execute, lambda _: stopping.set()
 
 
+def _one_scope_for_all_hours(report: Report) -> Any:
+    stopping, sleep = False, trio.CancelScope()
+
+    async def execute() -> None:
+        while not stopping:
+            await report()
+            with sleep:
+                await trio.sleep(3600)
+
+    def interrupt(error: BaseException | None) -> None:
+        nonlocal stopping
+        stopping = True
+        sleep.cancel(reason="told to stop")
+
+    return execute, interrupt
+
+
+def _is_not_told_while_busy(report: Report) -> Any:
+    stopping, sleep = False, trio.CancelScope()
+
+    async def execute() -> None:
+        nonlocal sleep
+        while not stopping:
+            await report()
+            with trio.CancelScope() as sleep:
+                await trio.sleep(3600)
+
+    def interrupt(error: BaseException | None) -> None:
+        nonlocal stopping
+        stopping = True
+        sleep.cancel(reason="told to stop")
+
+    return execute, interrupt
+
+
+def _has_no_scope_while_busy(report: Report) -> Any:
+    sleep: Any = None
+
+    async def execute() -> None:
+        nonlocal sleep
+        while sleep is None or not sleep.cancelled_caught:
+            await report()
+            with trio.CancelScope() as sleep:
+                await trio.sleep(3600)
+
+    return execute, lambda _: sleep.cancel(reason="told to stop")
+
+
+def _looks_at_the_scope_only(report: Report) -> Any:
+    sleep = trio.CancelScope()
+
+    async def execute() -> None:
+        nonlocal sleep
+        while not sleep.cancelled_caught:
+            await report()
+            with trio.CancelScope() as sleep:
+                await trio.sleep(3600)
+
+    return execute, lambda _: sleep.cancel(reason="told to stop")
+
+
 def _gives_up_after_the_hour(report: Report) -> Any:
     stopping = trio.Event()
 
@@ -380,6 +466,10 @@ MISTAKES: list[MakeReporter] = [
     _no_interrupt,
     _everything_in_a_shield,
     _reports_once,
+    _one_scope_for_all_hours,
+    _is_not_told_while_busy,
+    _has_no_scope_while_busy,
+    _looks_at_the_scope_only,
     _gives_up_after_the_hour,
     _reports_once_more,
     _spins,

@@ -86,8 +86,9 @@ def _check(stoppable: Stoppable, client: Client) -> None:
             first.ended and second.ended and first.took < _SOON,
             "interrupted, it ends soon",
             (
-                "the loop has to ask the event before each step, and the interrupt sets it; "
-                f"nothing here may wait for the future but the future_actor. {first}"
+                "the loop has to ask the event before each step, and the interrupt sets it (is it "
+                "Dask's Event? A trio one is merely copied); nothing here may wait for the future "
+                f"but the future_actor. {first}"
             ),
         ),
         (
@@ -264,6 +265,11 @@ def _only_cancels(client: Client, step: Step) -> Any:
     return future_actor(lambda: client.submit(_until, stop, step, pure=False))
 
 
+def _an_event_of_trios(client: Client, step: Step) -> Any:
+    stop: Any = trio.Event()
+    return future_actor(lambda: client.submit(_until, stop, step, pure=False), lambda _: stop.set())
+
+
 def _one_event_for_all(client: Client, step: Step) -> Any:
     stop = Event("stop", client=client)
     return future_actor(lambda: client.submit(_until, stop, step, pure=False), lambda _: stop.set())
@@ -341,6 +347,7 @@ def _returns_nothing(client: Client, step: Step) -> Any:
 MISTAKES: list[Stoppable] = [
     _never_asked_it_hangs,
     _only_cancels,
+    _an_event_of_trios,
     _one_event_for_all,
     _one_key_for_all,
     _works_here,
