@@ -312,6 +312,7 @@ class _Run:
     began_outside = False
     cancelled_outside = False
     not_interrupted: Iterator[int]  # the actors whose turn will come
+    cancelled_by_us = 0  # up to which actor, of those without an interrupt
     interrupt_scope: trio.CancelScope | None = None
     group_deadline = math.inf
     deadlines: list[tuple[float, int]]  # a heap: until when, which actor
@@ -419,6 +420,7 @@ class _Run:
         if not self.scopes:
             self.record.interrupt_all_at(self.now())
             self.nursery.cancel_scope.cancel(reason=self.why())
+            self.cancelled_by_us = len(self.actors)
             return
         self.group_deadline = trio.current_time() + self.grace
         self.push_deadline(self.group_deadline, _EVERYBODY)
@@ -529,7 +531,7 @@ class _Run:
         # the cancellation does, which is about to reach the calling task.
         first = not self.stopped and not self.called_away
         # One that is told to stop before it has started may well return without it.
-        must_have_started = actor.reports_started and not self.stopped
+        must_have_started = actor.reports_started and first
         if raised is None and must_have_started and actor.name not in self.started:
             raised = RuntimeError("child exited without calling task_status.started()")
         if raised is None:
@@ -538,7 +540,7 @@ class _Run:
             record.error = without_cancelled(raised)
             record.how = "cancelled" if record.error is None else "raised"
             if record.error is not None:
-                settles = first or self.is_cancelled_from_outside(actor, record)
+                settles = first or self.is_cancelled_from_outside(index)
                 self.keep(f"actor {shorten(actor.name)!r}", record.error, settles=settles)
         if first and record.how == "returned" and not actor.ends_group:
             if self.active == 0:
@@ -551,14 +553,14 @@ class _Run:
             self.wake()
         del raised, record  # see RunGroup.run()
 
-    def is_cancelled_from_outside(self, actor: _Actor, record: ActorRecord) -> bool:
+    def is_cancelled_from_outside(self, index: int) -> bool:
         """Tell whether an actor that raised was being cancelled, and not by its own group.
 
         Its error then goes before the `Cancelled` that `run()` would raise.
         """
         if self.began_outside or self.stray is not None:
             return True
-        if actor.interrupt is None and record.interrupted is not None:
+        if self.actors[index].interrupt is None and index < self.cancelled_by_us:
             return False
         return self.cancelled_outside or _is_cancelled()
 
@@ -587,13 +589,15 @@ class _Run:
 
     def call_interrupts(self) -> _Pending | None:
         """Call the interrupts, in the order of `add`, until there is one to be awaited."""
-        why = self.why()
+        why, is_cancelled = self.why(), _is_cancelled()
         for index in self.not_interrupted:
             actor = self.actors[index]
             now = self.clock.current_time()
             self.records[index].interrupted = now - self.record.start
             if actor.interrupt is None:
                 self.scopes[index].cancel(reason=why)
+                if not is_cancelled:
+                    self.cancelled_by_us = index + 1
                 continue
             deadline = now + actor.grace
             if deadline < self.group_deadline:
