@@ -35,9 +35,10 @@ class Actors:
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
-        self.added = False
+        self.expected: Counter[str] = Counter()  # nothing, if struck while the group was made
 
     def add_to(self, group: RunGroup, *, kind: str) -> None:
+        """Add actors with sync or async interrupts, with none, or such as report their start."""
         for name in ("a", "b", "c"):
             told = trio.Event()
 
@@ -62,15 +63,24 @@ class Actors:
                 interrupt(error)
                 await trio.sleep(1)
 
-            group.add(execute, async_interrupt if kind == "async" else interrupt, grace=10)
-        self.added = True
+            async def report(
+                *, task_status: trio.TaskStatus[str], execute: Callable[[], Any] = execute
+            ) -> None:
+                task_status.started("yes")
+                await execute()
+
+            if kind == "none":
+                group.add(execute)
+            elif kind == "reporting":
+                group.add(report, interrupt, grace=10, ends_group=False, reports_started=True)
+            else:
+                group.add(execute, async_interrupt if kind == "async" else interrupt, grace=10)
+        called = ["execute"] if kind == "none" else ["execute", "interrupt"]
+        self.expected.update(f"{what} {name}" for what in called for name in "abc")
 
     def check(self) -> None:
-        if not self.added:  # struck while the group was being made
-            return
-        expected = {f"{what} {name}" for what in ("execute", "interrupt") for name in "abc"}
-        assert self.calls == Counter(expected), self.calls
-        assert self.ended == Counter("abc"), self.ended
+        assert self.calls == self.expected, self.calls
+        assert self.ended == Counter("abc" if self.expected else ""), self.ended
 
 
 async def one_group(actors: Actors, kind: str) -> None:
@@ -94,6 +104,21 @@ async def started_group(actors: Actors, kind: str) -> None:
         await nursery.start(group.run)
         await trio.sleep(1)
         group.interrupt()
+
+
+async def reporting_group(actors: Actors, kind: str) -> None:
+    group = RunGroup(grace=30)
+    actors.add_to(group, kind=kind)
+    async with trio.open_nursery() as nursery:
+        started = await nursery.start(group.run)  # and comes back when all have returned
+        assert list(started.values()) == ["yes", "yes", "yes"]
+
+
+async def cancelled_from_outside(actors: Actors, kind: str) -> None:
+    group = RunGroup()
+    actors.add_to(group, kind=kind)
+    with trio.move_on_after(1):
+        await group.run()
 
 
 def strike_at(position: int, second: int | None) -> tuple[Callable[..., Any], Callable[[], int]]:
@@ -168,6 +193,11 @@ SCENARIOS = {
     "one group, async interrupts": (one_group, "async"),
     "nested groups": (nested_groups, "sync"),
     "started, then interrupted": (started_group, "async"),
+    "reports its start, ends when all have returned": (reporting_group, "reporting"),
+    "no interrupts": (one_group, "none"),
+    "cancelled from outside": (cancelled_from_outside, "sync"),
+    "cancelled from outside, async interrupts": (cancelled_from_outside, "async"),
+    "cancelled from outside, no interrupts": (cancelled_from_outside, "none"),
 }
 
 

@@ -40,6 +40,36 @@ def test_promise_19_ctrl_c_at_every_line_loses_and_doubles_nothing(scenario: str
     strike(scenario, "1")
 
 
-@pytest.mark.parametrize("gap", ["1", "7", "40"])
-def test_promise_19_a_second_ctrl_c_at_a_later_line_does_no_harm_either(gap: str) -> None:
-    strike("one group, async interrupts", "5", gap)
+# Most of the lines they execute have been struck above: every third will do.
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "reports its start, ends when all have returned",
+        "no interrupts",
+        "cancelled from outside",
+        "cancelled from outside, async interrupts",
+        "cancelled from outside, no interrupts",
+    ],
+)
+def test_promise_19_nor_does_it_in_another_stop_struck_at_every_third_line(scenario: str) -> None:
+    strike(scenario, "3")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "step", "gap"),
+    [
+        ("one group, async interrupts", "5", "1"),
+        ("one group, async interrupts", "5", "7"),
+        ("one group, async interrupts", "5", "40"),
+        ("nested groups", "17", "1"),
+        ("nested groups", "17", "7"),
+        ("nested groups", "17", "40"),
+        ("nested groups", "17", "150"),
+        ("cancelled from outside, async interrupts", "17", "7"),
+        ("cancelled from outside, async interrupts", "17", "150"),
+    ],
+)
+def test_promise_19_a_second_ctrl_c_at_a_later_line_does_no_harm_either(
+    scenario: str, step: str, gap: str
+) -> None:
+    strike(scenario, step, gap)

@@ -787,6 +787,26 @@ async def test_promise_9_a_cancelled_that_someone_had_kept_is_still_an_exit(
     kept.clear()
 
 
+@pytest.mark.parametrize("other", [None, ValueError("boom")])
+async def test_promise_3_the_interrupts_get_what_run_raises_also_where_cancelled_is_in_it(
+    autojump_clock: trio.testing.MockClock, other: ValueError | None
+) -> None:
+    kept: list[BaseException] = []
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="test")
+        try:
+            await trio.sleep(0)
+        except trio.Cancelled as cancelled:
+            kept.append(cancelled)
+    error = kept[0] if other is None else BaseExceptionGroup("both", [kept[0], other])
+    given: list[BaseException | None] = []
+    group = RunGroup()
+    group.add(fail_at(1, error))
+    group.add(trio.sleep_forever, given.append, grace=1)
+    assert [await raised_by(group)] == given
+    kept.clear()
+
+
 async def test_promise_9_a_real_error_goes_before_a_cancelled_that_someone_had_kept(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
