@@ -1179,6 +1179,7 @@ def test_promise_12_ctrl_c_in_the_main_task_stops_in_order(interrupt: Interrupt 
 
     with pytest.raises(KeyboardInterrupt) as caught:
         trio.run(main, clock=clock)
+    assert not hasattr(caught.value, "__notes__")  # nobody needs to be told who raised it
     assert group.record is not None
     assert group.record.reason == "KeyboardInterrupt in the task that awaits run()"
     assert group.record.error is caught.value
@@ -1188,6 +1189,31 @@ def test_promise_12_ctrl_c_in_the_main_task_stops_in_order(interrupt: Interrupt 
             ("a", "interrupted"),
             ("a", "is done"),
         ]
+
+
+def test_promise_11_a_ctrl_c_carries_the_errors_that_came_later() -> None:
+    group = RunGroup()
+
+    async def main() -> None:
+        async def ctrl_c() -> None:
+            await trio.sleep(1)
+            signal.raise_signal(signal.SIGINT)
+
+        trio.lowlevel.spawn_system_task(ctrl_c)
+        told = trio.Event()
+
+        async def fails_to_stop() -> None:
+            await told.wait()
+            raise ValueError("boom")
+
+        group.add(fails_to_stop, lambda _: told.set(), grace=5)
+        await group.run()
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    (text,) = caught.value.__notes__
+    assert "later: actor " in text
+    assert "ValueError: boom" in text
 
 
 def test_promise_12_a_second_ctrl_c_ends_every_grace_at_once(
@@ -1552,6 +1578,21 @@ async def test_promise_17_a_long_stop_names_the_actors_it_waits_for_and_where(
     assert "'first'" not in text
 
 
+async def test_promise_17_an_actor_without_an_interrupt_is_named_also_under_a_groups_grace(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    # It was cancelled at once: there is no grace of which to await the end.
+    group = RunGroup(grace=20)
+    group.add(wait_here, name="cancelled")
+    group.add(wait_here, ignore, name="has a grace")
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    after_10_s = caplog.messages[0]
+    assert "the stop has been waiting for 10 s for:" in after_10_s
+    assert "'cancelled'" in after_10_s
+    assert "'has a grace'" not in after_10_s
+
+
 async def test_promise_17_an_interrupt_without_a_grace_that_hangs_is_named_too(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -1741,6 +1782,23 @@ async def test_promise_20_six_hundred_nested_groups_come_down_when_the_innermost
             outer.add(inner.run)
     groups[-1].add(fail_at(0, error))
     assert await raised_by(groups[0]) is error
+
+
+async def test_promise_20_six_hundred_levels_down_a_later_error_is_still_a_later_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    groups, told = [RunGroup() for _ in range(600)], trio.Event()
+    for outer, inner in itertools.pairwise(groups):
+        outer.add(inner.run, inner.interrupt)
+
+    async def fails_to_stop() -> None:
+        await told.wait()
+        raise ValueError("later")
+
+    groups[-1].add(fails_to_stop, lambda _: told.set())
+    groups[-1].add(functools.partial(give, 0, "value"))
+    assert await groups[0].run() == "value"
+    assert "ValueError: later" in caplog.text
 
 
 class OwnArguments(Exception):

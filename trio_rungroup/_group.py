@@ -299,7 +299,7 @@ class _Run:
     # The start.
     not_begun: int  # actors whose execute is still to be called
     not_ready: int  # those, and calls of started() that are still to come
-    announces = False  # whether somebody waits for that: nursery.start(group.run)
+    announces: bool  # whether somebody waits for that: nursery.start(group.run)
     started: dict[str, object]
 
     # The calling task, while it sleeps; whether something has come to wake it: see sleep().
