@@ -33,6 +33,9 @@ NAMES = [path.stem for path in NOTEBOOKS]
 LESSONS = [name for name in NAMES if not name.startswith("00")]
 
 every_notebook = pytest.mark.parametrize("name", NAMES)
+once_is_enough = pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11), reason="takes a minute, and the solutions run on every Python"
+)
 every_lesson = pytest.mark.parametrize("name", LESSONS)
 
 
@@ -259,6 +262,7 @@ def test_the_solution_passes_its_check(name: str) -> None:
 
 
 @every_lesson
+@once_is_enough
 def test_other_right_answers_pass_too(name: str) -> None:
     exercises = module_of("exercises", name)
     for answer in getattr(exercises, "ALSO_RIGHT", ()):
@@ -275,6 +279,7 @@ def test_what_the_learner_finds_fails_with_a_hint(name: str) -> None:
 
 
 @every_lesson
+@once_is_enough
 def test_typical_mistakes_are_found(name: str) -> None:
     exercises = module_of("exercises", name)
     assert len(exercises.MISTAKES) >= 3
