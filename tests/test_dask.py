@@ -47,11 +47,15 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
 
 async def worker_of(client: Any, future: Any) -> int:
     """Wait until the work has been handed to a worker, and tell that one's process."""
-    while True:
-        for address, keys in client.processing().items():
-            if future.key in keys:
-                return int(client.run(os.getpid, workers=[address])[address])
+    workers: list[int] = []
+    while not workers:
         await trio.sleep(0.01)
+        workers = [
+            client.run(os.getpid, workers=[address])[address]
+            for address, keys in client.processing().items()
+            if future.key in keys
+        ]
+    return workers[0]
 
 
 async def test_the_value_of_the_remote_call_is_the_value_of_the_actor(client: Any) -> None:

@@ -81,8 +81,10 @@ def kill_all() -> None:
 def wait_for_the_guard() -> None:
     """Give it time to find what has been left; the fixture sees whether it did."""
     deadline = time.monotonic() + PATIENCE
-    while processes() and time.monotonic() < deadline:
+    are_gone = False
+    while not are_gone and time.monotonic() < deadline:
         time.sleep(0.01)
+        are_gone = not processes()
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
