@@ -136,11 +136,18 @@ def test_in_guest_mode_a_timeout_around_run_stops_in_order() -> None:
     assert scene.came_down_in_order("Cancelled")
 
 
+async def have_asyncio_struck() -> None:
+    """Send Ctrl-C while asyncio, and no task of trio's, is running."""
+    await trio.testing.wait_all_tasks_blocked()
+    asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+    await trio.sleep_forever()
+
+
 def test_in_guest_mode_ctrl_c_stops_in_order_and_leaves_nothing() -> None:
     scene = Scene(fails=False)
+    scene.group.add(have_asyncio_struck)
 
     async def host() -> None:
-        asyncio.get_running_loop().call_later(0.05, signal.raise_signal, signal.SIGINT)
         await as_guest(scene.group.run)
         raise AssertionError("Ctrl-C was swallowed")
 
@@ -158,14 +165,13 @@ def test_in_guest_mode_ctrl_c_stops_in_order_and_leaves_nothing() -> None:
 
 def test_in_guest_mode_a_ctrl_c_that_asyncio_takes_can_be_handed_on_as_a_cancellation() -> None:
     scene, scope = Scene(fails=False), trio.CancelScope()
+    scene.group.add(have_asyncio_struck)
 
     async def main() -> None:
         with scope:
             await scene.group.run()
 
     async def host() -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_later(0.05, signal.raise_signal, signal.SIGINT)
         done = start_as_guest(main)
         try:
             await asyncio.shield(done)
@@ -433,7 +439,7 @@ def test_a_thread_of_anyio_is_waited_for_and_may_stop_the_group(own_interrupt: b
 
         def work_until_told() -> None:
             anyio.from_thread.run_sync(group.interrupt)
-            told.wait(1 if own_interrupt else MOMENT)
+            told.wait(60 if own_interrupt else MOMENT)
             log.append("told" if told.is_set() else "done")
 
         def interrupt(error: BaseException | None) -> None:
@@ -472,42 +478,47 @@ from trio_rungroup import RunGroup
 error = LookupError("first")
 
 
-async def fail_in_asyncio():
-    await asyncio.sleep(0.01)
-    raise error
-
-
-async def one_run(*, fails):
-    stop = asyncio.Event()
+async def one_run(end):
+    waiting, told, cancelled = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def serve_in_asyncio():
-        await stop.wait()
-        await asyncio.sleep(0.01)
+        await told.wait()
+        await cancelled.wait()
         print("stopped in order")
 
     async def wait_in_asyncio():
         try:
+            waiting.set()
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             print("cancelled")
+            cancelled.set()
             raise
 
+    async def end_in_asyncio():
+        await waiting.wait()
+        end()
+        await asyncio.Event().wait()
+
     group = RunGroup(grace=60)
-    group.add(trio_asyncio.aio_as_trio(serve_in_asyncio), lambda error: stop.set(), grace=30)
+    group.add(trio_asyncio.aio_as_trio(serve_in_asyncio), lambda error: told.set(), grace=30)
     group.add(trio_asyncio.aio_as_trio(wait_in_asyncio))
-    if fails:
-        group.add(trio_asyncio.aio_as_trio(fail_in_asyncio))
+    group.add(trio_asyncio.aio_as_trio(end_in_asyncio))
     await group.run()
+
+
+def fail():
+    raise error
 
 
 async def main():
     async with trio_asyncio.open_loop():
         try:
-            await one_run(fails=True)
+            await one_run(fail)
         except LookupError as raised:
             print(raised is error, len(raised.__notes__))
-        with trio.move_on_after(0.05) as scope:
-            await one_run(fails=False)
+        with trio.CancelScope() as scope:
+            await one_run(scope.cancel)
         print(scope.cancelled_caught)
 
 
@@ -805,7 +816,7 @@ async def test_a_later_error_of_the_innermost_of_six_hundred_is_told_and_the_fir
         await told.wait()
         raise OSError
 
-    groups = six_hundred(fail, pairs=True, grace=60)
+    groups = six_hundred(fail, pairs=True)
     groups[-1].add(fail_when_told, lambda reason: told.set())
     assert await error_of(groups[0]) is error
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
@@ -933,14 +944,14 @@ def test_a_group_is_interrupted_from_another_thread() -> None:
 
     with ThreadPoolExecutor() as pool:
         future = pool.submit(trio.run, main)
-        running.wait()
+        assert running.wait(60)
         trio.from_thread.run_sync(scene.group.interrupt, LookupError(), trio_token=tokens[0])
         assert future.result() is scene.group.record
     assert scene.came_down_in_order("LookupError")
 
 
 def test_two_threads_run_groups_at_the_same_time() -> None:
-    both = threading.Barrier(2)
+    both = threading.Barrier(2, timeout=60)
 
     async def main() -> list[Scene]:
         scenes = [Scene() for _ in range(50)]
