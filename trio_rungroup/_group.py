@@ -739,7 +739,7 @@ class _Run:
     def let_go(self) -> None:
         """Hold no error any more."""
         self.bare = self.error = self.stray = self.cause = None
-        del self.record, self.records
+        del self.record, self.records, self.actors
 
 
 class _Pending(NamedTuple):
