@@ -768,16 +768,21 @@ async def test_promise_9_an_error_of_an_actor_cancelled_by_the_group_stays_a_lat
         assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
 
 
-async def test_promise_9_a_cancelled_that_someone_had_kept_is_still_an_exit(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    kept: list[BaseException] = []
+async def cancelled_and_kept() -> list[BaseException]:
+    """Be cancelled, and keep the exception; in a list, which a test can empty."""
     with trio.CancelScope() as scope:
         scope.cancel(reason="test")
         try:
             await trio.sleep(0)
         except trio.Cancelled as cancelled:
-            kept.append(cancelled)
+            return [cancelled]
+    raise AssertionError("not cancelled")
+
+
+async def test_promise_9_a_cancelled_that_someone_had_kept_is_still_an_exit(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    kept = await cancelled_and_kept()
     group = RunGroup()
     group.add(fail_at(1, kept[0]), name="odd")
     group.add(trio.sleep_forever)
@@ -791,13 +796,7 @@ async def test_promise_9_a_cancelled_that_someone_had_kept_is_still_an_exit(
 async def test_promise_3_the_interrupts_get_what_run_raises_also_where_cancelled_is_in_it(
     autojump_clock: trio.testing.MockClock, other: ValueError | None
 ) -> None:
-    kept: list[BaseException] = []
-    with trio.CancelScope() as scope:
-        scope.cancel(reason="test")
-        try:
-            await trio.sleep(0)
-        except trio.Cancelled as cancelled:
-            kept.append(cancelled)
+    kept = await cancelled_and_kept()
     error = kept[0] if other is None else BaseExceptionGroup("both", [kept[0], other])
     given: list[BaseException | None] = []
     group = RunGroup()
@@ -810,13 +809,7 @@ async def test_promise_3_the_interrupts_get_what_run_raises_also_where_cancelled
 async def test_promise_9_a_real_error_goes_before_a_cancelled_that_someone_had_kept(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    kept: list[BaseException] = []
-    with trio.CancelScope() as scope:
-        scope.cancel(reason="test")
-        try:
-            await trio.sleep(0)
-        except trio.Cancelled as cancelled:
-            kept.append(cancelled)
+    kept = await cancelled_and_kept()
     log, group, error = Log(), RunGroup(), ValueError("real")
     group.add(fail_at(1, kept.pop()))
     group.add(*log.actor("a", then=error))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
-import sys
 from importlib import metadata
 
 import trio_rungroup
@@ -42,14 +40,3 @@ def test_the_package_depends_on_trio_and_attrs_only() -> None:
     requirements = metadata.requires("trio-rungroup") or []
     needed = [each for each in requirements if "extra ==" not in each]
     assert sorted(each.partition(">")[0] for each in needed) == ["attrs", "trio"]
-
-
-def test_importing_brings_in_little_beyond_trio() -> None:
-    script = (
-        "import sys, trio; before = set(sys.modules); import trio_rungroup;"
-        "print(*sorted(set(sys.modules) - before))"
-    )
-    new = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True
-    ).stdout.split()
-    assert [name for name in new if not name.startswith("trio_rungroup")] == []

@@ -1100,6 +1100,17 @@ def with_async_interrupts(watch: Watch) -> RunGroup:
     return group
 
 
+def nested(watch: Watch) -> RunGroup:
+    outer, middle, inner = watch.group(), watch.group(), watch.group()
+    inner.add(watch.fail)
+    inner.add(trio.sleep_forever, watch.watch, grace=0)
+    middle.add(inner.run, inner.interrupt, grace=10)
+    middle.add(watch.fail_late)
+    outer.add(middle.run, middle.interrupt)
+    outer.add(trio.sleep_forever, watch.watch_later, grace=0)
+    return outer
+
+
 def only_cancelled(watch: Watch) -> RunGroup:
     group = watch.group()
     group.add(trio.sleep_forever)
@@ -1117,6 +1128,8 @@ def only_cancelled(watch: Watch) -> RunGroup:
         (with_interrupts, 0),
         (with_async_interrupts, 60),
         (with_async_interrupts, 0),
+        (nested, 60),
+        (nested, 0),
         (only_cancelled, 0),
     ],
 )

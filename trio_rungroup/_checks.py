@@ -40,7 +40,7 @@ def as_grace(grace: float) -> float:
 def check_execute(execute: object) -> None:
     """Refuse what cannot be an actor's `execute`."""
     if _has_flag(execute, inspect.CO_COROUTINE) and not _is_of_asyncio(execute):
-        return  # nearly always, and in half the time
+        return  # nearly always; what follows takes half as long again
     if _close_coroutine(execute):
         name = getattr(execute, "__name__", "execute")
         raise TypeError(
@@ -132,7 +132,7 @@ def _inside(function: Callable[..., object]) -> Callable[..., object]:
 
 
 def _has_flag(function: object, flag: int) -> bool:
-    # What inspect.iscoroutinefunction and the like tell, in a third of their time.
+    # As inspect.iscoroutinefunction and the like, without looking for partials and markers.
     code = getattr(function, "__code__", None)
     return isinstance(code, types.CodeType) and code.co_flags & flag != 0
 

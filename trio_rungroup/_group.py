@@ -9,8 +9,9 @@ before any interrupt could run), so the nursery closes quietly and the result is
 after it, as itself. Three kinds of task take part:
 
 - an actor's task (`_Run.execute`) runs one actor and files how it exited;
-- the calling task (`_Run.drive`) starts them, sleeps until the stop, and then watches over
-  it: it is the one that a cancellation from outside or Ctrl-C reaches, and that ends graces;
+- the calling task (`_Run.drive`) starts them, sleeps until the stop, calls the interrupts,
+  and then watches over the stop: it is the one that a cancellation from outside or Ctrl-C
+  reaches, and that ends graces;
 - one more task (`_Run.await_interrupts`) goes on with the interrupts from the first async
   one on, so that a slow one cannot keep the calling task from watching.
 
@@ -489,7 +490,7 @@ class _Run:
         value = error = coroutine = None
         try:
             # Entered and left by hand: nothing is raised in it, and a `with` would need a null
-            # context for groups without scopes, 120 bytes for each actor.
+            # context for groups without scopes, 64 bytes for each actor.
             if self.scopes:
                 self.scopes[index].__enter__()
             try:
