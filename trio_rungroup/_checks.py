@@ -15,6 +15,8 @@ _ASYNCIO_ERRORS = ("no running event loop", "trio.run received unrecognized yiel
 
 def default_name(execute: Callable[..., object]) -> str:
     """Name an actor after its function: `__qualname__`, of `.func` for a partial."""
+    if isinstance(execute, (types.FunctionType, types.MethodType)):
+        return execute.__qualname__
     function = _inside(execute)
     name = getattr(function, "__qualname__", None)
     return name if isinstance(name, str) else type(function).__qualname__
@@ -23,7 +25,7 @@ def default_name(execute: Callable[..., object]) -> str:
 def as_grace(grace: float) -> float:
     """Check a number of seconds."""
     # isinstance(grace, SupportsFloat) says the same and costs more than the rest of add().
-    if not hasattr(type(grace), "__float__"):
+    if not (type(grace) is float or hasattr(type(grace), "__float__")):
         raise TypeError(
             f"grace must be a number of seconds, not {_kind(grace)}; leave it out to wait as "
             "long as it takes"
@@ -32,15 +34,18 @@ def as_grace(grace: float) -> float:
         seconds = float(grace)
     except OverflowError:  # a very long integer
         seconds = math.inf if grace > 0 else -math.inf
-    if math.isnan(seconds) or seconds < 0:
+    if not seconds >= 0:
         raise ValueError(f"grace must be 0 or more seconds, not {grace}")
     return seconds
 
 
 def check_execute(execute: object) -> None:
     """Refuse what cannot be an actor's `execute`."""
-    if _has_flag(execute, inspect.CO_COROUTINE) and not _is_of_asyncio(execute):
-        return  # nearly always; what follows takes half as long again
+    code = getattr(execute, "__code__", None)
+    if isinstance(code, types.CodeType) and code.co_flags & inspect.CO_COROUTINE:
+        module = getattr(execute, "__module__", None)
+        if isinstance(module, str) and not module.startswith("asyncio"):
+            return  # nearly always; what follows takes twice as long
     if _close_coroutine(execute):
         name = getattr(execute, "__name__", "execute")
         raise TypeError(
@@ -65,6 +70,16 @@ def check_execute(execute: object) -> None:
 
 def check_interrupt(interrupt: object) -> None:
     """Refuse what cannot be an actor's interrupt."""
+    # Nearly always a plain function or method, and inspect.signature costs 15 µs.
+    code = getattr(interrupt, "__code__", None)
+    if (
+        isinstance(code, types.CodeType)
+        and not code.co_kwonlyargcount
+        and not code.co_flags & inspect.CO_ASYNC_GENERATOR
+    ):
+        most = code.co_argcount - isinstance(interrupt, types.MethodType)
+        if most == 1 or 1 < most <= 1 + len(getattr(interrupt, "__defaults__", None) or ()):
+            return
     _close_coroutine(interrupt)
     if not callable(interrupt):
         raise TypeError(
@@ -88,7 +103,7 @@ def check_interrupt(interrupt: object) -> None:
 def as_coroutine(result: object, function: Callable[..., object]) -> Coroutine[Any, Any, object]:
     """Check what `execute()` handed back, and make it a coroutine if it is not."""
     if isinstance(result, types.CoroutineType):
-        return cast("Coroutine[Any, Any, object]", result)
+        return result  # pyright: ignore[reportUnknownVariableType]
     name = default_name(function)
     if getattr(result, "_asyncio_future_blocking", None) is not None:
         raise TypeError(f"{name}() returned an asyncio future: {_ASYNCIO_HELP}")
@@ -146,17 +161,6 @@ async def _await(awaitable: Awaitable[object]) -> object:
 
 
 def _takes_one_argument(function: Callable[..., object]) -> bool:
-    # inspect.signature costs 15 µs, which is too much for a plain function or method.
-    code = getattr(function, "__code__", None)
-    if isinstance(code, types.CodeType) and code.co_kwonlyargcount == 0:
-        most = code.co_argcount - isinstance(function, types.MethodType)
-        least = most - len(getattr(function, "__defaults__", None) or ())
-        if least <= 1 <= most:
-            return True
-    return _binds(function)
-
-
-def _binds(function: Callable[..., object]) -> bool:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # built-in functions need not tell

@@ -70,7 +70,7 @@ class _Actor:
 
 
 @final
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class RunGroup:
     """Run actors together; when the first one exits, interrupt and await the others.
 
@@ -102,8 +102,10 @@ class RunGroup:
     record: Record | None = attrs.field(default=None, init=False)
     """What happened in the last run, or is happening in this one; `None` before the first."""
 
-    _actors: list[_Actor] = attrs.field(factory=list["_Actor"], init=False)
-    _names: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
+    # `list` has no element type here, and calling `list[_Actor]` takes ten times as long.
+    _actors: list[_Actor] = attrs.field(factory=lambda: [], init=False)  # noqa: PIE807
+    _names: dict[str, int] = attrs.field(factory=lambda: {}, init=False)  # noqa: PIE807
+    _has_interrupts: bool = attrs.field(default=False, init=False)
     _current: _Run | None = attrs.field(default=None, init=False)
 
     def __repr__(self) -> str:
@@ -175,6 +177,7 @@ class RunGroup:
                     "cancelled at once; write add(execute, interrupt, grace=...)"
                 )
         name = self._unique_name(execute, name)
+        self._has_interrupts = self._has_interrupts or interrupt is not None
         self._actors.append(_Actor(name, execute, interrupt, grace, ends_group, reports_started))
         return execute
 
@@ -222,7 +225,9 @@ class RunGroup:
             self.record.how = "returned"
             task_status.started({})
             return None
-        run = self._current = _Run(tuple(self._actors), self.grace)
+        run = self._current = _Run(
+            tuple(self._actors), as_grace(self.grace), has_interrupts=self._has_interrupts
+        )
         self.record = run.record
         error = context = None
         try:
@@ -269,14 +274,15 @@ class RunGroup:
                 raise ValueError(f"the name {shorten(name)!r} is taken; choose another")
             self._names[name] = 1
             return name
-        base = name = default_name(execute)
+        base = default_name(execute)
         # The last number given is kept for each name, and no more, so this does not search:
         # ten thousand actors added from one function are named in linear time.
+        number = self._names.get(base, 0) + 1
+        name = base if number == 1 else f"{base} #{number}"
         while name in self._names:
-            number = self._names[base] = self._names[base] + 1
+            number += 1
             name = f"{base} #{number}"
-        if name is base:
-            self._names[base] = 1
+        self._names[base] = number
         return name
 
     def _is_taken(self, name: str) -> bool:
@@ -299,8 +305,7 @@ class _Run:
 
     # The start.
     not_begun: int  # actors whose execute is still to be called
-    not_ready: int  # those, and calls of started() that are still to come
-    announces: bool  # whether somebody waits for that: nursery.start(group.run)
+    reporters = -1  # calls of started() that nursery.start(group.run) waits for; -1: nobody
     started: dict[str, object]
 
     # The calling task, while it sleeps; whether something has come to wake it: see sleep().
@@ -309,6 +314,7 @@ class _Run:
 
     # The stop.
     stopped = False
+    stopped_at: float
     cause: BaseException | None = None  # for the interrupts
     began_outside = False
     cancelled_outside = False
@@ -316,7 +322,7 @@ class _Run:
     cancelled_by_us = 0  # up to which actor, of those without an interrupt
     interrupt_scope: trio.CancelScope | None = None
     group_deadline = math.inf
-    deadlines: list[tuple[float, int]]  # a heap: until when, which actor
+    deadlines: list[tuple[float, int]]  # a heap: until when, which actor; made for the alarm
     graces_over = False
     alarm: trio.CancelScope | None = None
 
@@ -329,23 +335,24 @@ class _Run:
     raiser: str = _CALLER
     later: list[str]
 
-    def __init__(self, actors: tuple[_Actor, ...], grace: float) -> None:
+    def __init__(self, actors: tuple[_Actor, ...], grace: float, *, has_interrupts: bool) -> None:
         self.actors = actors
         self.grace = grace
         self.clock = trio.lowlevel.current_clock()
         self.records = tuple([ActorRecord(actor.name) for actor in actors])
         self.record = Record(self.records)
+        self.start = self.record.start
         self.active = self.not_begun = len(actors)  # tasks in the nursery
-        self.not_ready = self.active + sum([actor.reports_started for actor in actors])
-        self.started, self.deadlines, self.later = {}, [], []
+        self.started, self.later = {}, []
         # Empty: the nursery's scope stands for all.
         self.scopes: list[trio.CancelScope] = []
-        if any(actor.interrupt is not None for actor in actors):
+        if has_interrupts:
             # An actor with its own interrupt and a finite grace is given time to stop in
             # order, whatever is cancelled around run(): it has to be shielded before.
-            self.scopes += [
+            is_finite = grace < math.inf
+            self.scopes = [
                 trio.CancelScope(
-                    shield=actor.interrupt is not None and min(actor.grace, grace) < math.inf
+                    shield=actor.interrupt is not None and (is_finite or actor.grace < math.inf)
                 )
                 for actor in actors
             ]
@@ -376,8 +383,9 @@ class _Run:
             # that left its scopes or nurseries in disorder.
             error = exc
         try:
-            for part in getattr(error, "exceptions", () if error is None else (error,)):
-                self.keep("a task", part, settles=True)
+            if error is not None:
+                for part in getattr(error, "exceptions", (error,)):
+                    self.keep("a task", part, settles=True)
             # Tell what the first one gave.
             self.record.ended = self.now()
             error = self.error if self.bare is None else self.bare
@@ -397,16 +405,16 @@ class _Run:
 
     def now(self) -> float:
         """Tell how many seconds ago the run began."""
-        return self.clock.current_time() - self.record.start
+        return self.clock.current_time() - self.start
 
     async def wait_for_stop(self, task_status: trio.TaskStatus[dict[str, object]]) -> None:
         try:
-            self.announces = task_status is not trio.TASK_STATUS_IGNORED
-            if self.announces:
-                while self.not_ready and not self.stopped:
+            if task_status is not trio.TASK_STATUS_IGNORED:
+                names = [actor.name for actor in self.actors if actor.reports_started]
+                self.reporters = len(names)
+                while not (self.is_ready() or self.stopped):
                     await self.sleep()
-                if self.not_ready == 0:
-                    names = [actor.name for actor in self.actors if actor.reports_started]
+                if self.is_ready():
                     task_status.started({name: self.started[name] for name in names})
             while not self.stopped:
                 await self.sleep()
@@ -423,8 +431,7 @@ class _Run:
             self.nursery.cancel_scope.cancel(reason=self.why())
             self.cancelled_by_us = len(self.actors)
             return
-        self.group_deadline = trio.current_time() + self.grace
-        self.push_deadline(self.group_deadline, _EVERYBODY)
+        self.group_deadline = self.stopped_at + self.grace
         self.not_interrupted = iter(range(len(self.actors)))
         pending = self.call_interrupts()
         if pending is not None:
@@ -438,7 +445,9 @@ class _Run:
         for _ in range(2):
             if self.active:
                 await trio.lowlevel.cancel_shielded_checkpoint()
-        patience_ends = trio.current_time() + _PATIENCE
+        patience_ends = self.stopped_at + _PATIENCE
+        if self.active:
+            self.deadlines = self.deadlines_so_far()
         while self.active:
             deadline = min(patience_ends, self.deadlines[0][0] if self.deadlines else math.inf)
             # Without scopes, the nursery's own is cancelled by now, and that includes us.
@@ -449,7 +458,7 @@ class _Run:
             except BaseException as exc:  # noqa: BLE001 - kept by hit()
                 self.hit(exc)
                 self.end_all_graces("asked a second time to stop")
-            now = trio.current_time()
+            now = self.clock.current_time()
             self.end_graces_due(now)
             if now >= patience_ends:
                 patience_ends = math.inf
@@ -509,32 +518,30 @@ class _Run:
     def begin(self, index: int) -> Coroutine[Any, Any, object]:
         """Call an actor's `execute`."""
         actor = self.actors[index]
-        self.records[index].began = self.now()
+        self.records[index].began = self.clock.current_time() - self.start
         self.not_begun -= 1
-        self.one_ready()
+        if self.not_begun == 0 and self.is_ready():
+            self.wake()
         if actor.reports_started:
             result = actor.execute(task_status=_Started(self, actor.name))
         else:
             result = actor.execute()
         return as_coroutine(result, actor.execute)
 
-    def one_ready(self) -> None:
-        self.not_ready -= 1
-        if self.not_ready == 0 and self.announces:
-            self.wake()
+    def is_ready(self) -> bool:
+        """Tell whether all have begun, and reported it where they do."""
+        return self.not_begun == 0 and len(self.started) == self.reporters
 
     def exited(self, index: int, value: object, raised: BaseException | None) -> None:
         """File an exit; begin the stop if it is the first."""
-        actor, record = self.actors[index], self.records[index]
+        record = self.records[index]
+        record.exited = self.clock.current_time() - self.start
         self.active -= 1
-        record.exited = self.now()
         # An actor that exits because run() is being cancelled from outside begins nothing:
         # the cancellation does, which is about to reach the calling task.
-        first = not self.stopped and not self.called_away
-        # One that is told to stop before it has started may well return without it.
-        must_have_started = actor.reports_started and first
-        if raised is None and must_have_started and actor.name not in self.started:
-            raised = RuntimeError("child exited without calling task_status.started()")
+        first = not (self.stopped or self.called_away)
+        if raised is None and first:
+            raised = self.unreported(self.actors[index])
         if raised is None:
             record.how = "returned"
         else:
@@ -542,17 +549,23 @@ class _Run:
             record.how = "cancelled" if record.error is None else "raised"
             if record.error is not None:
                 settles = first or self.is_cancelled_from_outside(index)
-                self.keep(f"actor {shorten(actor.name)!r}", record.error, settles=settles)
-        if first and record.how == "returned" and not actor.ends_group:
+                self.keep(f"actor {shorten(record.name)!r}", record.error, settles=settles)
+        if not first:
             if self.active == 0:
-                self.stop(None, reason="all actors have returned")
-        elif first:
+                self.wake()
+        elif record.how != "returned" or self.actors[index].ends_group:
             self.value = value
             self.stray = raised if record.how == "cancelled" else None
             self.stop(raised if record.error is None else record.error, first=record)
         elif self.active == 0:
-            self.wake()
+            self.stop(None, reason="all actors have returned")
         del raised, record  # see RunGroup.run()
+
+    def unreported(self, actor: _Actor) -> RuntimeError | None:
+        # Only of the first one: who is told to stop before it has started may well return.
+        if actor.reports_started and actor.name not in self.started:
+            return RuntimeError("child exited without calling task_status.started()")
+        return None
 
     def is_cancelled_from_outside(self, index: int) -> bool:
         """Tell whether an actor that raised was being cancelled, and not by its own group.
@@ -580,28 +593,33 @@ class _Run:
             self.cause = cause
             self.record.first = first
             self.record.reason = reason
-            self.record.stopped = self.now()
+            self.stopped_at = self.clock.current_time()
+            self.record.stopped = self.stopped_at - self.start
             self.wake()
 
-    def why(self) -> str | None:
+    def why(self) -> str:
         """Say why an actor is cancelled that has no interrupt of its own."""
         first = self.record.first
-        return f"actor {shorten(first.name)!r} exited first" if first else self.record.reason
+        if first is None:
+            return f"{self.record.reason}"
+        return f"actor {shorten(first.name)!r} exited first"
 
     def call_interrupts(self) -> _Pending | None:
         """Call the interrupts, in the order of `add`, until there is one to be awaited."""
-        why, is_cancelled = self.why(), _is_cancelled()
+        why = is_cancelled = None
         for index in self.not_interrupted:
             actor = self.actors[index]
-            now = self.clock.current_time()
-            self.records[index].interrupted = now - self.record.start
+            interrupted = self.clock.current_time() - self.start
+            self.records[index].interrupted = interrupted
             if actor.interrupt is None:
+                if why is None:
+                    why, is_cancelled = self.why(), _is_cancelled()
                 self.scopes[index].cancel(reason=why)
                 if not is_cancelled:
                     self.cancelled_by_us = index + 1
                 continue
-            deadline = now + actor.grace
-            if deadline < self.group_deadline:
+            deadline = self.start + interrupted + actor.grace
+            if self.alarm is not None:
                 self.push_deadline(deadline, index)
             try:
                 result = actor.interrupt(self.cause)
@@ -652,11 +670,21 @@ class _Run:
             del error  # see RunGroup.run()
         del raised
 
+    def deadlines_so_far(self) -> list[tuple[float, int]]:
+        """Tell when the graces end that have begun, and the group's."""
+        deadlines = [
+            (self.start + record.interrupted + actor.grace, index)
+            for index, (actor, record) in enumerate(zip(self.actors, self.records, strict=True))
+            if record.interrupted is not None and record.exited is None and actor.grace < math.inf
+        ]
+        deadlines.append((self.group_deadline, _EVERYBODY))
+        heapq.heapify(deadlines)
+        return deadlines
+
     def push_deadline(self, deadline: float, index: int) -> None:
-        if deadline < math.inf:
+        if self.alarm is not None and deadline < self.group_deadline:
             heapq.heappush(self.deadlines, (deadline, index))
-            if self.alarm is not None and deadline < self.alarm.deadline:
-                self.alarm.deadline = deadline
+            self.alarm.deadline = min(deadline, self.alarm.deadline)
 
     def end_graces_due(self, now: float) -> None:
         """Cancel the actors whose grace has ended, and tell where each was waiting."""
@@ -764,7 +792,8 @@ class _Started(trio.TaskStatus[object]):
         if self.name in self.run.started:
             raise RuntimeError("called 'started' twice on the same task status")
         self.run.started[self.name] = value
-        self.run.one_ready()
+        if self.run.is_ready():
+            self.run.wake()
 
 
 @disable_ki_protection
