@@ -29,6 +29,7 @@ import heapq
 import inspect
 import logging
 import math
+import types
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, final
 
@@ -169,6 +170,7 @@ class RunGroup:
         check_execute(execute)
         if interrupt is not None:
             check_interrupt(interrupt)
+            self._has_interrupts = True
         if grace != math.inf:
             grace = as_grace(grace)
             if interrupt is None and grace != math.inf:
@@ -177,7 +179,6 @@ class RunGroup:
                     "cancelled at once; write add(execute, interrupt, grace=...)"
                 )
         name = self._unique_name(execute, name)
-        self._has_interrupts = self._has_interrupts or interrupt is not None
         self._actors.append(_Actor(name, execute, interrupt, grace, ends_group, reports_started))
         return execute
 
@@ -526,6 +527,8 @@ class _Run:
             result = actor.execute(task_status=_Started(self, actor.name))
         else:
             result = actor.execute()
+        if isinstance(result, types.CoroutineType):
+            return result  # pyright: ignore[reportUnknownVariableType]
         return as_coroutine(result, actor.execute)
 
     def is_ready(self) -> bool:
@@ -618,14 +621,14 @@ class _Run:
                 if not is_cancelled:
                     self.cancelled_by_us = index + 1
                 continue
-            deadline = self.start + interrupted + actor.grace
             if self.alarm is not None:
-                self.push_deadline(deadline, index)
+                self.push_deadline(self.start + interrupted + actor.grace, index)
             try:
                 result = actor.interrupt(self.cause)
                 if result is not None and inspect.isawaitable(result):
                     coroutine = as_coroutine(result, actor.interrupt)
-                    return _Pending(index, coroutine, min(deadline, self.group_deadline))
+                    deadline = min(self.start + interrupted + actor.grace, self.group_deadline)
+                    return _Pending(index, coroutine, deadline)
             except BaseException as exc:  # noqa: BLE001 - kept
                 self.interrupt_failed(index, exc)
         return None
