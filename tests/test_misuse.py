@@ -155,6 +155,17 @@ def test_a_grace_must_be_seconds(make: Callable[..., Any]) -> None:
         make(grace=grace)
 
 
+async def test_a_grace_that_is_set_later_is_looked_at_by_run() -> None:
+    group = RunGroup()
+    group.add(ticker)
+    group.grace = -1
+    with pytest.raises(ValueError, match="grace must be 0 or more seconds, not -1"):
+        await group.run()
+    assert group.record is None
+    group.grace = 1
+    await group.run()
+
+
 def test_a_grace_needs_an_interrupt() -> None:
     with pytest.raises(ValueError, match=r"grace=5 needs an interrupt.*add\(execute, interrupt"):
         RunGroup().add(ticker, grace=5)

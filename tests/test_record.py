@@ -269,6 +269,16 @@ def test_ctrl_c_is_named_as_the_reason() -> None:
     ]
 
 
+async def test_a_record_tells_when_its_run_began_on_trios_clock(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(ends(1))
+    await trio.sleep(5)
+    record = await finished(group)
+    assert (record.start, record.ended) == (5, 1)
+    with pytest.raises(TypeError):
+        Record((), start=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
 async def test_a_call_of_interrupt_is_named_as_the_reason(autojump_clock: MockClock) -> None:
     group = RunGroup()
     group.add(*stops(1), name="server")
