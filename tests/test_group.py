@@ -670,6 +670,72 @@ async def test_promise_8_a_cancellation_right_after_the_stop_has_begun_is_a_seco
             assert trio.current_time() == began + 1
 
 
+@pytest.mark.parametrize("_", range(20))  # trio draws lots for the order of the tasks in a tick
+async def test_promise_8_a_cancellation_in_the_tick_in_which_all_are_ready_is_one_request(
+    autojump_clock: trio.testing.MockClock, _: int
+) -> None:
+    log, group = Log(), RunGroup()
+
+    async def reporter(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        outer.cancel(reason="test")
+        await trio.sleep_forever()
+
+    group.add(reporter, reports_started=True)
+    group.add(trio.sleep_forever)
+    group.add(*log.actor("a", winding_down=3), grace=5)
+    with trio.CancelScope() as outer:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+    assert group.record is not None
+    assert group.record.first is None
+    assert group.record.reason == "run() is cancelled from outside"
+    assert log[-1] == (3, "a", "is done")
+
+
+@pytest.mark.parametrize("_", range(20))
+@pytest.mark.parametrize("ended_by", ["grace", "timeout"])
+@pytest.mark.parametrize("before_it", [1, 3])
+async def test_promise_8_it_reaches_into_a_nested_group_whose_turn_has_not_come(
+    autojump_clock: trio.testing.MockClock, ended_by: str, before_it: int, _: int
+) -> None:
+    outer, inner = RunGroup(grace=7 if ended_by == "grace" else math.inf), RunGroup()
+    inner.add(trio.sleep_forever, ignore, grace=30)
+
+    async def slow(error: BaseException | None) -> None:
+        await trio.sleep(60)
+
+    outer.add(functools.partial(give, 2, "value"))
+    for _number in range(before_it):
+        outer.add(trio.sleep_forever, slow)
+    outer.add(inner.run, inner.interrupt, grace=50)
+    with trio.move_on_after(9 if ended_by == "timeout" else math.inf):
+        await outer.run()
+    assert trio.current_time() == 9
+    assert inner.record is not None
+    assert inner.record.reason == "interrupt() was called"
+    assert inner.record.ended == 9
+
+
+async def test_promise_8_an_interrupt_that_ignores_it_keeps_no_other_from_being_cancelled(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, called = RunGroup(grace=7), list[float]()
+
+    async def deaf(error: BaseException | None) -> None:
+        await stubborn(60)
+
+    group.add(functools.partial(give, 2, "value"))
+    group.add(trio.sleep_forever, deaf)
+    group.add(trio.sleep_forever, lambda _: called.append(trio.current_time()))
+    group.add(trio.sleep_forever)
+    await group.run()
+    assert group.record is not None
+    assert [actor.exited for actor in group.record.actors] == [2, 9, 9, 9]
+    assert called == [62]
+    assert group.record.ended == 62
+
+
 async def test_promise_8_inside_a_shielded_actor_the_outer_deadline_is_not_seen() -> None:
     group, deadlines = RunGroup(), []
 
@@ -992,6 +1058,44 @@ async def test_promise_11_a_broken_log_handler_breaks_nothing(
         logging.getLogger("trio_rungroup").removeHandler(handler)
 
 
+class Exits(logging.Handler):
+    """What some programs do at the first error that is logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize("failing", ["sync interrupt", "async interrupt", "actor", "two actors"])
+async def test_promise_12_a_log_handler_that_exits_does_so_when_all_have_stopped(
+    autojump_clock: trio.testing.MockClock, failing: str
+) -> None:
+    def interrupt(error: BaseException | None) -> object:
+        if failing == "sync interrupt":
+            raise KeyError("later")
+        return fail(0, KeyError("later")) if failing == "async interrupt" else None
+
+    group, called = RunGroup(), list[Any]()
+    group.add(functools.partial(give, 1, "value"))
+    group.add(trio.sleep_forever, interrupt, grace=3)
+    for _ in range(["actor", "two actors"].index(failing) + 1 if "actor" in failing else 0):
+        group.add(raise_when_cancelled(KeyError("later")))
+    group.add(trio.sleep_forever, called.append, grace=60)
+    handler = Exits()
+    logging.getLogger("trio_rungroup").addHandler(handler)
+    try:
+        error = await raised_by(group)
+    finally:
+        logging.getLogger("trio_rungroup").removeHandler(handler)
+    assert (type(error), called) == (SystemExit, [None])
+    assert error.__notes__[0].startswith("raised by a handler of the log of a RunGroup; later: ")
+    assert error.__notes__[0].count("KeyError") == (2 if failing == "two actors" else 1)
+    assert error.__notes__[0].count("a handler of the log raised SystemExit: 3") == (
+        failing == "two actors"
+    )
+    assert group.record is not None
+    assert group.record.ended == 1  # for every grace, it is a second request to stop
+
+
 # ---- 12
 
 
@@ -1137,6 +1241,112 @@ async def test_promise_12_a_context_that_is_displaced_in_turn_is_not_lost(
     assert bare.__context__ is first
     assert first.__context__ is first.__cause__
     assert first.__context__.__context__ is own
+
+
+@pytest.mark.parametrize("who", ["an interrupt", "the calling task"])
+def test_promise_12_the_error_of_an_actor_that_it_cancels_is_its_context(who: str) -> None:
+    group, error, exited = RunGroup(), ValueError("in the clean-up"), SystemExit(3)
+
+    async def execute() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise error
+
+    def interrupt(_: BaseException | None) -> None:
+        if who == "an interrupt":
+            raise exited
+
+    async def strike() -> None:
+        await trio.sleep(2)
+        signal.raise_signal(signal.SIGINT)
+
+    async def main() -> None:
+        group.add(execute, ignore, grace=5)
+        group.add(strike, interrupt, grace=5)
+        with trio.move_on_after(1):
+            await group.run()
+
+    with pytest.raises(BaseException) as caught:
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert type(caught.value) is (SystemExit if who == "an interrupt" else KeyboardInterrupt)
+    assert caught.value.__context__ is error
+    assert isinstance(error.__context__, trio.Cancelled)
+    assert error.__context__.__context__ is None
+
+
+async def test_promise_12_an_error_that_it_was_raised_while_handling_is_in_its_context_already(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group, first, own, bare = RunGroup(), ValueError("first"), OSError("own"), SystemExit(3)
+
+    def interrupt(error: BaseException | None) -> None:
+        try:
+            raise first
+        except ValueError:
+            try:
+                raise own
+            except OSError:
+                raise bare from None
+
+    group.add(fail_at(1, first))
+    group.add(trio.sleep_forever, interrupt)
+    assert await raised_by(group) is bare
+    assert bare.__context__ is own
+    assert own.__context__ is first
+    assert first.__context__ is None
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("shared", ["the bare one", "further down", "the next"])
+async def test_promise_12_where_two_contexts_cannot_be_made_one_the_error_is_a_later_one(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, shared: str
+) -> None:
+    group, first, own, bare = RunGroup(), ValueError("first"), OSError("own"), SystemExit(3)
+    both = KeyError("both")
+    if shared == "the bare one":
+        first.__context__ = bare
+    else:
+        first.__context__ = both
+        bare.__context__ = own if shared == "further down" else both
+        own.__context__ = both
+    contexts = [error.__context__ for error in (first, own, bare)]
+    group.add(raise_now(first))
+    group.add(trio.sleep_forever, ignore, grace=5)
+    group.add(raise_when_cancelled(bare))
+    assert await raised_by(group) is bare
+    if shared == "the next":
+        assert (bare.__context__, first.__context__, both.__context__) == (first, both, None)
+        assert caplog.messages == []
+    else:
+        assert [error.__context__ for error in (first, own, bare)] == contexts
+        assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [first]
+        assert bare.__notes__[0].endswith("; later: actor 'first' raised ValueError: first")
+
+
+def raise_now(error: BaseException) -> Callable[[], Awaitable[None]]:
+    async def first() -> None:
+        context = error.__context__
+        try:
+            raise error
+        finally:
+            error.__context__ = context
+
+    first.__qualname__ = "first"
+    return first
+
+
+def raise_when_cancelled(error: BaseException) -> Callable[[], Awaitable[None]]:
+    async def execute() -> None:
+        context = error.__context__
+        with contextlib.suppress(trio.Cancelled):
+            await trio.sleep_forever()
+        try:
+            raise error
+        finally:
+            error.__context__ = context
+
+    return execute
 
 
 async def test_promise_12_many_bare_exceptions_during_a_stop_cost_no_more_than_one(
@@ -1431,6 +1641,30 @@ async def test_promise_14_a_group_that_stops_before_all_have_started_forwards_no
             assert caught.value is error
         else:
             assert str(caught.value) == "child exited without calling task_status.started()"
+
+
+@pytest.mark.parametrize("_", range(20))  # trio draws lots for the order of the tasks in a tick
+async def test_promise_14_what_is_reported_in_the_tick_of_the_stop_counts_if_it_came_first(
+    autojump_clock: trio.testing.MockClock, _: int
+) -> None:
+    order, group, returned = list[str](), RunGroup(), False
+
+    async def stop() -> None:
+        order.append("stop")
+        raise KeyError("stop")
+
+    async def reporter(task_status: trio.TaskStatus[str]) -> None:
+        order.append("started")
+        task_status.started("value")
+        await trio.sleep_forever()
+
+    group.add(stop)
+    group.add(reporter, reports_started=True)
+    with pytest.RaisesGroup(KeyError):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+            returned = True
+    assert returned == (order == ["started", "stop"])
 
 
 async def test_promise_14_a_group_started_and_stopped_at_once_has_still_started() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import types
 from collections.abc import AsyncIterator, Callable
 from fractions import Fraction
 from typing import Any
@@ -196,6 +197,50 @@ def test_a_name_that_the_group_has_made_is_taken_and_only_that() -> None:
     group.add(ticker)  # "ticker #4" has just been taken
     with pytest.raises(ValueError, match="is taken"):
         group.add(ticker, name="ticker #5")
+
+
+async def test_a_function_that_is_called_like_a_name_that_was_made_gets_another() -> None:
+    group = RunGroup()
+    group.add(ticker)
+    group.add(ticker)
+
+    async def other() -> None: ...
+
+    other.__qualname__ = "ticker #2"
+    group.add(other)
+    group.add(other)
+    group.add(ticker)
+    await group.run()
+    assert group.record is not None
+    names = [actor.name for actor in group.record.actors]
+    assert names == ["ticker", "ticker #2", "ticker #2 #2", "ticker #2 #3", "ticker #3"]
+
+
+class Retry:
+    """A decorator that is a class, as there are many: its methods have no `__qualname__`."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __get__(self, instance: object, owner: object) -> Any:
+        return types.MethodType(self, instance)
+
+    async def __call__(self, *arguments: object) -> object:
+        return await self.function(*arguments)
+
+
+class Decorated:
+    @Retry
+    async def execute(self) -> str:
+        return "done"
+
+
+async def test_a_method_behind_a_decorator_class_is_named_after_that() -> None:
+    group = RunGroup()
+    group.add(Decorated().execute)
+    assert await group.run() == "done"
+    assert group.record is not None
+    assert group.record.actors[0].name == "method"
 
 
 async def test_nothing_is_added_by_what_is_refused() -> None:

@@ -15,9 +15,9 @@ _ASYNCIO_ERRORS = ("no running event loop", "trio.run received unrecognized yiel
 
 def default_name(execute: Callable[..., object]) -> str:
     """Name an actor after its function: `__qualname__`, of `.func` for a partial."""
-    if isinstance(execute, (types.FunctionType, types.MethodType)):
-        return execute.__qualname__
-    function = _inside(execute)
+    function = execute
+    if isinstance(execute, functools.partial):
+        function = _inside(function)
     name = getattr(function, "__qualname__", None)
     return name if isinstance(name, str) else type(function).__qualname__
 
@@ -101,7 +101,7 @@ def check_interrupt(interrupt: object) -> None:
 
 
 def as_coroutine(result: object, function: Callable[..., object]) -> Coroutine[Any, Any, object]:
-    """Check what `execute()` handed back, and make it a coroutine if it is not."""
+    """Check what a call handed back, and make it a coroutine if it is not."""
     if isinstance(result, types.CoroutineType):
         return result  # pyright: ignore[reportUnknownVariableType]
     name = default_name(function)
@@ -156,6 +156,8 @@ def _is_of_asyncio(function: object) -> bool:
     return str(getattr(function, "__module__", "")).partition(".")[0] == "asyncio"
 
 
+# Not protected from Ctrl-C, so that what it awaits is not: on this very line it would be raised
+# in place of the awaitable. No coroutine takes this road.
 async def _await(awaitable: Awaitable[object]) -> object:
     return await awaitable
 

@@ -44,18 +44,29 @@ def set_context(error: BaseException, context: BaseException | None) -> None:
     _CONTEXT.__set__(error, context)
 
 
-def displace(error: BaseException, bare: BaseException) -> None:
+def displace(error: BaseException, bare: BaseException) -> bool:
     """Make `error` the context of the bare exception that is raised in its place.
 
-    A context that the bare one had moves to the end of the chain: nothing is lost.
+    A context that the bare one had moves to the end of the chain. Tells whether all of them can
+    be reached from the bare one then; two chains that meet further down cannot be made one.
     """
-    before = context_of(bare)
-    last, seen = error, {id(error)}
-    while (context := context_of(last)) is not None and id(context) not in seen:
-        last = context
-        seen.add(id(last))
-    if id(bare) in seen:
-        return
-    if not (before is None or isinstance(before, trio.Cancelled) or id(before) in seen):
-        set_context(last, before)
+    chain, before = _chain(error), _chain(bare)
+    known = {id(each) for each in chain}
+    shared = [id(each) in known for each in before]
+    if any(each is error for each in before):
+        return True  # it was raised while that was handled
+    if any(shared[:1]) or (any(shared) and not shared[1]):
+        return False
+    if len(before) > 1 and not (shared[1] or isinstance(before[1], trio.Cancelled)):
+        set_context(chain[-1], before[1])
     set_context(bare, error)
+    return True
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """List an exception, its context, the context of that, and so on."""
+    chain, seen = [error], {id(error)}
+    while (context := context_of(chain[-1])) is not None and id(context) not in seen:
+        chain.append(context)
+        seen.add(id(context))
+    return chain

@@ -29,6 +29,7 @@ import heapq
 import inspect
 import logging
 import math
+import operator
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, final
@@ -55,6 +56,8 @@ _MOST_NOTED: Final = 100  # later errors that fit into a note
 _EVERYBODY: Final = -1
 _INTERRUPTS_TASK: Final = "<interrupts of a RunGroup>"
 _CALLER: Final = "the task that awaits run()"
+_LOGGING: Final = "a handler of the log"
+_HELD_UP: Final = 10  # scheduler ticks without progress
 
 _ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
 _Interrupt: TypeAlias = Callable[[BaseException | None], object]
@@ -71,7 +74,7 @@ class _Actor:
 
 
 @final
-@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)  # run() looks at a grace set later
 class RunGroup:
     """Run actors together; when the first one exits, interrupt and await the others.
 
@@ -212,10 +215,12 @@ class RunGroup:
                 or `SystemExit` goes before any other error, that before `trio.Cancelled`,
                 and that before a value.
             RuntimeError: The group is running already.
+            TypeError, ValueError: `grace` was set to what is not 0 or more seconds.
 
         Two actors that exit in the same scheduler tick: either may be first.
         """
         if self._current is not None:
+            del self  # see below
             raise RuntimeError(
                 "this RunGroup is already running; wait for run() to come back, or make "
                 "another RunGroup"
@@ -280,7 +285,7 @@ class RunGroup:
         # ten thousand actors added from one function are named in linear time.
         number = self._names.get(base, 0) + 1
         name = base if number == 1 else f"{base} #{number}"
-        while name in self._names:
+        while name in self._names or (number == 1 and self._is_taken(name)):
             number += 1
             name = f"{base} #{number}"
         self._names[base] = number
@@ -308,6 +313,7 @@ class _Run:
     not_begun: int  # actors whose execute is still to be called
     reporters = -1  # calls of started() that nursery.start(group.run) waits for; -1: nobody
     started: dict[str, object]
+    ready = False
 
     # The calling task, while it sleeps; whether something has come to wake it: see sleep().
     sleeper: trio.lowlevel.Task | None = None
@@ -319,12 +325,13 @@ class _Run:
     cause: BaseException | None = None  # for the interrupts
     began_outside = False
     cancelled_outside = False
-    not_interrupted: Iterator[int]  # the actors whose turn will come
-    cancelled_by_us = 0  # up to which actor, of those without an interrupt
+    not_interrupted: Iterator[int] = iter(())  # the actors whose turn will come
+    cancelled_by_us = 0  # actors before this index that have no interrupt, we have cancelled
     interrupt_scope: trio.CancelScope | None = None
     group_deadline = math.inf
     deadlines: list[tuple[float, int]]  # a heap: until when, which actor; made for the alarm
-    graces_over = False
+    graces_over: str | None = None  # why they are
+    all_cancelled = False  # those whose turn had not come, too
     alarm: trio.CancelScope | None = None
 
     # The result, what goes first comes first: Ctrl-C and its like, never in a group; the
@@ -333,7 +340,7 @@ class _Run:
     error: BaseException | None = None
     stray: BaseException | None = None
     value: object = None
-    raiser: str = _CALLER
+    bare_raiser = error_raiser = _CALLER
     later: list[str]
 
     def __init__(self, actors: tuple[_Actor, ...], grace: float, *, has_interrupts: bool) -> None:
@@ -409,21 +416,25 @@ class _Run:
         return self.clock.current_time() - self.start
 
     async def wait_for_stop(self, task_status: trio.TaskStatus[dict[str, object]]) -> None:
+        error: BaseException | None = None
         try:
             if task_status is not trio.TASK_STATUS_IGNORED:
                 names = [actor.name for actor in self.actors if actor.reports_started]
                 self.reporters = len(names)
-                while not (self.is_ready() or self.stopped):
+                while not (self.ready or self.stopped):
                     await self.sleep()
-                if self.is_ready():
+                if self.ready:
                     task_status.started({name: self.started[name] for name in names})
             while not self.stopped:
                 await self.sleep()
         except BaseException as exc:  # noqa: BLE001 - kept by hit()
-            self.hit(exc)
+            error = exc
+        if error is not None:
+            self.hit(error)
             # From outside, and first: an order to stop. Had something else begun the stop in
             # this tick already, we would have been woken without; then it is a second order.
             self.began_outside = self.cancelled_outside
+            del error  # see RunGroup.run()
 
     def begin_stop(self) -> None:
         """Cancel all, or call the interrupts until there is one to wait for."""
@@ -449,7 +460,11 @@ class _Run:
         patience_ends = self.stopped_at + _PATIENCE
         if self.active:
             self.deadlines = self.deadlines_so_far()
+        error: BaseException | None = None
         while self.active:
+            if self.graces_over is not None and not self.all_cancelled:
+                await self.cancel_the_rest(self.graces_over)
+                continue
             deadline = min(patience_ends, self.deadlines[0][0] if self.deadlines else math.inf)
             # Without scopes, the nursery's own is cancelled by now, and that includes us.
             shield = self.cancelled_outside or not self.scopes
@@ -457,7 +472,10 @@ class _Run:
                 with trio.CancelScope(deadline=deadline, shield=shield) as self.alarm:
                     await self.sleep()
             except BaseException as exc:  # noqa: BLE001 - kept by hit()
-                self.hit(exc)
+                error = exc
+            if error is not None:
+                self.hit(error)
+                error = None  # see RunGroup.run()
                 self.end_all_graces("asked a second time to stop")
             now = self.clock.current_time()
             self.end_graces_due(now)
@@ -476,10 +494,16 @@ class _Run:
             self.sleeper = None
 
     def call_away(self, _: object) -> trio.lowlevel.Abort:
-        # trio calls this the moment a cancellation comes, before any task can tell of it.
+        # trio calls this, while we sleep, the moment a cancellation comes (or Ctrl-C, or the
+        # alarm), before any task can tell of it.
         self.called_away = True
         self.sleeper = None
         return trio.lowlevel.Abort.SUCCEEDED
+
+    def is_called_away(self) -> bool:
+        """Tell whether a cancellation from outside has come that the calling task will meet."""
+        # Awake it is only for a moment: when all are ready, or something has begun the stop.
+        return self.called_away or (self.sleeper is None and _is_cancelled())
 
     def hit(self, error: BaseException) -> None:
         """Take what reached the calling task: a cancellation from outside, or Ctrl-C."""
@@ -521,8 +545,8 @@ class _Run:
         actor = self.actors[index]
         self.records[index].began = self.clock.current_time() - self.start
         self.not_begun -= 1
-        if self.not_begun == 0 and self.is_ready():
-            self.wake()
+        if self.not_begun == 0:
+            self.one_ready()
         if actor.reports_started:
             result = actor.execute(task_status=_Started(self, actor.name))
         else:
@@ -531,9 +555,11 @@ class _Run:
             return result  # pyright: ignore[reportUnknownVariableType]
         return as_coroutine(result, actor.execute)
 
-    def is_ready(self) -> bool:
-        """Tell whether all have begun, and reported it where they do."""
-        return self.not_begun == 0 and len(self.started) == self.reporters
+    def one_ready(self) -> None:
+        """Wake the calling task if all have begun, and reported it where they do."""
+        if self.not_begun == 0 and len(self.started) == self.reporters and not self.stopped:
+            self.ready = True
+            self.wake()
 
     def exited(self, index: int, value: object, raised: BaseException | None) -> None:
         """File an exit; begin the stop if it is the first."""
@@ -542,7 +568,7 @@ class _Run:
         self.active -= 1
         # An actor that exits because run() is being cancelled from outside begins nothing:
         # the cancellation does, which is about to reach the calling task.
-        first = not (self.stopped or self.called_away)
+        first = not (self.stopped or self.is_called_away())
         if raised is None and first:
             raised = self.unreported(self.actors[index])
         if raised is None:
@@ -565,7 +591,10 @@ class _Run:
         del raised, record  # see RunGroup.run()
 
     def unreported(self, actor: _Actor) -> RuntimeError | None:
-        # Only of the first one: who is told to stop before it has started may well return.
+        """Blame the first to exit for a return without the `started()` that it had promised.
+
+        An actor that is told to stop before it has started may well return without it.
+        """
         if actor.reports_started and actor.name not in self.started:
             return RuntimeError("child exited without calling task_status.started()")
         return None
@@ -603,13 +632,14 @@ class _Run:
     def why(self) -> str:
         """Say why an actor is cancelled that has no interrupt of its own."""
         first = self.record.first
-        if first is None:
-            return f"{self.record.reason}"
-        return f"actor {shorten(first.name)!r} exited first"
+        if first is not None:
+            return f"actor {shorten(first.name)!r} exited first"
+        assert self.record.reason is not None  # one of the two began the stop
+        return self.record.reason
 
     def call_interrupts(self) -> _Pending | None:
         """Call the interrupts, in the order of `add`, until there is one to be awaited."""
-        why = is_cancelled = None
+        why = is_cancelled = error = None
         for index in self.not_interrupted:
             actor = self.actors[index]
             interrupted = self.clock.current_time() - self.start
@@ -629,8 +659,11 @@ class _Run:
                     coroutine = as_coroutine(result, actor.interrupt)
                     deadline = min(self.start + interrupted + actor.grace, self.group_deadline)
                     return _Pending(index, coroutine, deadline)
-            except BaseException as exc:  # noqa: BLE001 - kept
-                self.interrupt_failed(index, exc)
+            except BaseException as exc:  # noqa: BLE001 - kept below
+                error = exc
+            if error is not None:
+                self.interrupt_failed(index, error)
+                error = None  # see RunGroup.run()
         return None
 
     @enable_ki_protection
@@ -650,8 +683,8 @@ class _Run:
         deadline = pending.deadline
         with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
             self.interrupt_scope = scope
-            if self.graces_over:
-                scope.cancel(reason="every grace is over")
+            if self.graces_over is not None:
+                scope.cancel(reason=self.graces_over)
             try:
                 await _unprotected(pending.coroutine)
             except BaseException as exc:  # noqa: BLE001 - kept below
@@ -685,6 +718,7 @@ class _Run:
         return deadlines
 
     def push_deadline(self, deadline: float, index: int, alarm: trio.CancelScope) -> None:
+        """Add a grace that begins after `deadlines_so_far` was called."""
         if deadline < self.group_deadline:
             heapq.heappush(self.deadlines, (deadline, index))
             alarm.deadline = min(deadline, alarm.deadline)
@@ -695,21 +729,45 @@ class _Run:
         while self.deadlines and self.deadlines[0][0] <= now:
             _, index = heapq.heappop(self.deadlines)
             due += range(len(self.actors)) if index == _EVERYBODY else [index]
-        names: list[str] = []
-        for index in due:
-            if self.records[index].exited is None and not self.scopes[index].cancel_called:
-                names.append(self.actors[index].name)
+        late = [
+            index
+            for index in due
+            if self.records[index].exited is None and not self.scopes[index].cancel_called
+        ]
+        if late:
+            names = [self.actors[index].name for index in late]
+            self.report("cancelled because the grace has ended:%s", where(self.nursery, names))
+        if now >= self.group_deadline:
+            self.end_all_graces("its grace has ended")
+        for index in late:
+            if self.records[index].interrupted is not None:
                 self.scopes[index].cancel(reason="its grace has ended")
-        if names:
-            _report("cancelled because the grace has ended:%s", where(self.nursery, names))
 
     def end_all_graces(self, reason: str) -> None:
-        if not self.graces_over:
-            self.graces_over = True
-            for scope in self.scopes:
-                scope.cancel(reason=reason)
+        """Cancel all that have been interrupted; the calling task sees to the rest."""
+        if self.graces_over is None:
+            self.graces_over = reason
             if self.interrupt_scope is not None:
                 self.interrupt_scope.cancel(reason=reason)
+            for record, scope in zip(self.records, self.scopes, strict=False):
+                if record.interrupted is not None:
+                    scope.cancel(reason=reason)
+            self.wake()
+
+    async def cancel_the_rest(self, reason: str) -> None:
+        """Cancel those, too, whose turn to be interrupted had not come when all graces ended.
+
+        Their interrupts go first, so that for a nested group the one is the first request to
+        stop and the other the second; but not if an interrupt holds up those that follow.
+        """
+        left, idle = operator.length_hint(self.not_interrupted), 0
+        while left and idle < _HELD_UP:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            before, left = left, operator.length_hint(self.not_interrupted)
+            idle = idle + 1 if left == before else 0
+        for scope in self.scopes:
+            scope.cancel(reason=reason)
+        self.all_cancelled = True
 
     def warn_of_waiting(self) -> None:
         names = [
@@ -722,7 +780,7 @@ class _Run:
             names.append(_INTERRUPTS_TASK)
         if names:
             message = f"the stop has been waiting for {_PATIENCE:g} s for:%s"
-            _report(message, where(self.nursery, names))
+            self.report(message, where(self.nursery, names))
 
     # ---- the result ----
 
@@ -732,18 +790,34 @@ class _Run:
         if bare is not None and self.stopped:
             self.end_all_graces(f"{type(bare).__name__} during the stop")
         if bare is not None and self.bare is None:
-            self.bare = bare
-            self.raiser = who
+            self.bare, self.bare_raiser = bare, who
             if bare is error:
                 return
             settles = True  # the group around it becomes its context, if nothing else does
         if settles and self.error is None:
-            self.error = error
-            if self.bare is None:
-                self.raiser = who
+            self.error, self.error_raiser = error, who
         else:
-            self.later.append(f"{who} raised {describe(error)}")
-            _report("%s raised an error after the stop had begun", who, error=error)
+            self.keep_later(who, error)
+
+    def keep_later(self, who: str, error: BaseException) -> None:
+        self.later.append(f"{who} raised {describe(error)}")
+        self.report("%s raised an error after the stop had begun", who, error=error)
+
+    def report(self, message: str, text: str, *, error: BaseException | None = None) -> None:
+        level, exc_info = logging.WARNING, None
+        if error is not None:  # not `exc_info=error`: an error may be false
+            level, exc_info = logging.ERROR, (type(error), error, error.__traceback__)
+        failure: BaseException | None = None
+        try:
+            _log.log(level, message, text, exc_info=exc_info)
+        except BaseException as exc:  # noqa: BLE001 - a broken handler must not break the group
+            failure = exc
+        if failure is not None and bare_in(failure) is not None:  # one that ends the program
+            if self.bare is None:
+                self.keep(_LOGGING, failure, settles=False)
+            else:
+                self.later.append(f"{_LOGGING} raised {describe(failure)}")
+        del failure, exc_info, error  # see RunGroup.run()
 
     def conclude(self, error: BaseException | None) -> None:
         """Write into the record, and onto the error, how the run has ended."""
@@ -755,14 +829,17 @@ class _Run:
             return
         self.record.how = "raised"
         self.record.error = error
-        if error is self.bare and self.error is not None:
-            displace(self.error, error)
-        if self.raiser is _CALLER and not self.later:
+        raiser = self.error_raiser
+        if error is self.bare:
+            raiser = self.bare_raiser
+            if self.error is not None and not displace(self.error, error):
+                self.keep_later(self.error_raiser, self.error)
+        if raiser == _CALLER and not self.later:
             return
         later = self.later[:_MOST_NOTED]
         if len(self.later) > _MOST_NOTED:
             later.append(f"and {len(self.later) - _MOST_NOTED} more, all of them logged")
-        raised = f"raised by {self.raiser} of a RunGroup{asyncio_hint(error)}"
+        raised = f"raised by {raiser} of a RunGroup{asyncio_hint(error)}"
         note = "; later: ".join([raised, *later])
         with contextlib.suppress(Exception):  # an error that refuses notes is raised without
             if note not in getattr(error, "__notes__", ()):
@@ -795,8 +872,7 @@ class _Started(trio.TaskStatus[object]):
         if self.name in self.run.started:
             raise RuntimeError("called 'started' twice on the same task status")
         self.run.started[self.name] = value
-        if self.run.is_ready():
-            self.run.wake()
+        self.run.one_ready()
 
 
 @disable_ki_protection
@@ -836,11 +912,3 @@ def _is_cancelled() -> bool:
         # It asks the scopes around us one inside the other, and hundreds of nested groups
         # are too many; but it stops at once where it meets a cancelled one.
         return False
-
-
-def _report(message: str, text: str, *, error: BaseException | None = None) -> None:
-    with contextlib.suppress(Exception):  # a broken log handler must not break the group
-        level, exc_info = logging.WARNING, None
-        if error is not None:  # not `exc_info=error`: an error may be false
-            level, exc_info = logging.ERROR, (type(error), error, error.__traceback__)
-        _log.log(level, message, text, exc_info=exc_info)
