@@ -836,6 +836,22 @@ async def test_promise_9_an_error_raised_under_a_second_request_goes_before_canc
     assert "raised an error after the stop had begun" not in caplog.text
 
 
+@pytest.mark.parametrize("with_scopes", [False, True])
+async def test_promise_9_an_error_of_an_actor_that_was_cancelled_before_its_group_did_is_raised(
+    with_scopes: bool,
+) -> None:
+    group, error = RunGroup(), ValueError("in the clean-up")
+    group.add(raise_when_cancelled(error))
+    if with_scopes:
+        group.add(trio.sleep_forever, ignore)
+    with pytest.RaisesGroup(ValueError) as caught:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+            group.interrupt()
+            nursery.cancel_scope.cancel(reason="test")
+    assert caught.value.exceptions == (error,)
+
+
 async def test_promise_9_an_error_of_an_actor_cancelled_by_the_group_stays_a_later_one(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -191,7 +191,14 @@ def test_a_name_that_the_group_has_made_is_taken_and_only_that() -> None:
     for name in ("ticker", "ticker #2", "ticker #3"):
         with pytest.raises(ValueError, match="is taken"):
             group.add(ticker, name=name)
-    free = ["ticker #1", "ticker #02", "ticker #٢", "ticker #", f"ticker #{'9' * 5000}"]
+    free = [
+        "ticker #0",
+        "ticker #1",
+        "ticker #02",
+        "ticker #٢",
+        "ticker #",
+        f"ticker #{'9' * 5000}",
+    ]
     for name in ("ticker #4", *free):
         group.add(ticker, name=name)
     group.add(ticker)  # "ticker #4" has just been taken
