@@ -467,6 +467,31 @@ async def test_promise_7_the_groups_grace_counts_from_the_first_exit_however_lat
     assert trio.current_time() == 8
 
 
+@pytest.mark.parametrize(("groups", "own"), [(3, math.inf), (math.inf, 3)])
+async def test_promise_7_a_grace_that_ends_while_the_processor_is_busy_ends_right_after_that(
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    groups: float,
+    own: float,
+) -> None:
+    told, group = trio.Event(), RunGroup(grace=groups)
+
+    async def busy() -> None:
+        await told.wait()
+        await trio.sleep(2)
+        autojump_clock.jump(17)  # as long computations do
+
+    group.add(busy, lambda _: told.set())
+    group.add(trio.sleep_forever, ignore, grace=own)
+    group.add(functools.partial(stubborn, 30))
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    assert group.record is not None
+    assert [actor.exited for actor in group.record.actors] == [20, 20, 30, 1]
+    assert "the grace has ended" in caplog.text
+    assert "the stop has been waiting for 10 s for:" in caplog.text  # promise 17
+
+
 async def test_promise_7_an_async_interrupt_is_bound_by_its_actors_deadline(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -836,9 +861,10 @@ async def test_promise_9_an_error_raised_under_a_second_request_goes_before_canc
     assert "raised an error after the stop had begun" not in caplog.text
 
 
+@pytest.mark.parametrize("_", range(10))  # trio draws lots for the order of the tasks in a tick
 @pytest.mark.parametrize("with_scopes", [False, True])
 async def test_promise_9_an_error_of_an_actor_that_was_cancelled_before_its_group_did_is_raised(
-    with_scopes: bool,
+    with_scopes: bool, _: int
 ) -> None:
     group, error = RunGroup(), ValueError("in the clean-up")
     group.add(raise_when_cancelled(error))
@@ -1657,6 +1683,21 @@ async def test_promise_14_a_group_that_stops_before_all_have_started_forwards_no
             assert caught.value is error
         else:
             assert str(caught.value) == "child exited without calling task_status.started()"
+
+
+@pytest.mark.parametrize("_", range(10))
+async def test_promise_14_a_group_that_stops_while_its_actors_begin_has_still_started(
+    autojump_clock: trio.testing.MockClock, _: int
+) -> None:
+    group = RunGroup()
+    group.add(functools.partial(give_at_once, "value"))
+    group.add(trio.sleep_forever)
+    async with trio.open_nursery() as nursery:
+        assert await nursery.start(group.run) == {}
+
+
+async def give_at_once(value: object) -> object:
+    return value
 
 
 @pytest.mark.parametrize("_", range(20))  # trio draws lots for the order of the tasks in a tick

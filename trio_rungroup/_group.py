@@ -312,6 +312,7 @@ class _Run:
     # The start.
     not_begun: int  # actors whose execute is still to be called
     reporters = -1  # calls of started() that nursery.start(group.run) waits for; -1: nobody
+    reported = 0  # those that came before the stop
     started: dict[str, object]
     ready = False
 
@@ -440,8 +441,9 @@ class _Run:
         """Cancel all, or call the interrupts until there is one to wait for."""
         if not self.scopes:
             self.record.interrupt_all_at(self.now())
+            if not _is_cancelled():
+                self.cancelled_by_us = len(self.actors)
             self.nursery.cancel_scope.cancel(reason=self.why())
-            self.cancelled_by_us = len(self.actors)
             return
         self.group_deadline = self.stopped_at + self.grace
         self.not_interrupted = iter(range(len(self.actors)))
@@ -557,7 +559,7 @@ class _Run:
 
     def one_ready(self) -> None:
         """Wake the calling task if all have begun, and reported it where they do."""
-        if self.not_begun == 0 and len(self.started) == self.reporters and not self.stopped:
+        if self.not_begun == 0 and self.reported == self.reporters:
             self.ready = True
             self.wake()
 
@@ -872,7 +874,9 @@ class _Started(trio.TaskStatus[object]):
         if self.name in self.run.started:
             raise RuntimeError("called 'started' twice on the same task status")
         self.run.started[self.name] = value
-        self.run.one_ready()
+        if not self.run.stopped:
+            self.run.reported += 1
+            self.run.one_ready()
 
 
 @disable_ki_protection
