@@ -1263,6 +1263,18 @@ async def test_promise_12_an_interrupt_may_raise_it_too(
     assert trio.current_time() == 1
 
 
+async def test_promise_12_it_may_come_from_the_call_of_execute_itself() -> None:
+    group, bare, called = RunGroup(), KeyboardInterrupt(), list[Any]()
+
+    def execute() -> Awaitable[None]:
+        raise bare
+
+    group.add(execute)
+    group.add(trio.sleep_forever, called.append, grace=0)
+    assert await raised_by(group) is bare
+    assert called == [bare]
+
+
 async def test_promise_12_a_context_that_is_displaced_in_turn_is_not_lost(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -1897,6 +1909,20 @@ async def test_promise_17_an_actor_without_an_interrupt_is_named_also_under_a_gr
     assert "the stop has been waiting for 10 s for:" in after_10_s
     assert "'cancelled'" in after_10_s
     assert "'has a grace'" not in after_10_s
+
+
+async def test_promise_17_it_is_named_as_well_when_the_groups_grace_has_ended_before(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = RunGroup(grace=3)
+    group.add(wait_here, name="cancelled")
+    group.add(trio.sleep_forever, ignore)
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    ended, after_10_s = caplog.messages
+    assert "the grace has ended" in ended
+    assert "the stop has been waiting for 10 s for:" in after_10_s
+    assert "'cancelled'" in after_10_s
 
 
 async def test_promise_17_an_interrupt_without_a_grace_that_hangs_is_named_too(

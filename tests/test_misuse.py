@@ -206,6 +206,15 @@ def test_a_name_that_the_group_has_made_is_taken_and_only_that() -> None:
         group.add(ticker, name="ticker #5")
 
 
+async def test_the_second_of_a_name_is_number_2_also_where_the_first_was_given() -> None:
+    group = RunGroup()
+    group.add(ticker, name="ticker")
+    group.add(ticker)
+    await group.run()
+    assert group.record is not None
+    assert [actor.name for actor in group.record.actors] == ["ticker", "ticker #2"]
+
+
 async def test_a_function_that_is_called_like_a_name_that_was_made_gets_another() -> None:
     group = RunGroup()
     group.add(ticker)
