@@ -1269,16 +1269,17 @@ async def test_promise_12_an_interrupt_may_raise_it_too(
 async def test_promise_12_it_may_come_from_the_call_of_execute_itself(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    group, bare, called = RunGroup(), KeyboardInterrupt(), list[Any]()
+    log, group, bare = Log(), RunGroup(), KeyboardInterrupt()
 
     def execute() -> Awaitable[None]:
         raise bare
 
     group.add(execute)
-    group.add(trio.sleep_forever, called.append, grace=0)
+    group.add(*log.actor("a"))
     assert await raised_by(group) is bare
-    assert called == [bare]
+    assert [event[1:] for event in log if event[2] == "interrupted"] == [("a", "interrupted", bare)]
     assert caplog.messages == []
+    assert bare.__context__ is None
 
 
 async def test_promise_12_a_context_that_is_displaced_in_turn_is_not_lost(
