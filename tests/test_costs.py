@@ -262,7 +262,8 @@ def test_a_thousand_runs_leave_nothing_behind(caplog: pytest.LogCaptureFixture) 
         before, after = left_after(20), left_after(200)
     finally:
         tracemalloc.stop()
-    assert after[1:] == before[1:]
+    assert after[1] <= before[1]  # a worker thread of an earlier test may end meanwhile
+    assert after[2] <= before[2]
     assert after[0] - before[0] < 5_000  # one object kept by each run would be more
 
 
