@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
+
+from trio_rungroup import RunGroup
 
 DRIVER = Path(__file__).parent / "ctrl_c.py"
 
@@ -73,3 +80,36 @@ def test_promise_19_a_second_ctrl_c_at_a_later_line_does_no_harm_either(
     scenario: str, step: str, gap: str
 ) -> None:
     strike(scenario, step, gap)
+
+
+async def be_busy(error: BaseException | None = None) -> None:
+    """Compute, and never ask trio whether to go on."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        pass
+    raise AssertionError("Ctrl-C has not been obeyed")
+
+
+async def end_at_once() -> None: ...
+
+
+def busy_execute(group: RunGroup) -> None:
+    group.add(be_busy)
+
+
+def busy_interrupt(group: RunGroup) -> None:
+    group.add(end_at_once, be_busy)
+
+
+@pytest.mark.parametrize("add_to", [busy_execute, busy_interrupt])
+def test_promise_19_a_busy_loop_in_an_actor_or_an_async_interrupt_obeys(
+    add_to: Callable[[RunGroup], None],
+) -> None:
+    group = RunGroup()
+    add_to(group)
+    main = threading.get_ident()
+    timer = threading.Timer(0.5, lambda: signal.pthread_kill(main, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(group.run)
+    timer.join()

@@ -1,4 +1,21 @@
-"""CONTRACT.md, promise by promise: the number stands in each test's name."""
+"""CONTRACT.md, promise by promise: the number stands in each test's name.
+
+Mutants. `mutants.toml` changes one thing in `_group.py` at a time, in 486 ways. The tests notice
+all but these, which nobody could tell from the original:
+
+- `final` taken away; `weakref_slot=True`: it is for type checkers, and for memory.
+- `_EVERYBODY = -2` or `~1`: no actor has this number either.
+- `!= math.inf` for `< math.inf`; `<= self.group_deadline`: nothing is above infinity, and a grace
+  that ends with the group's needs no deadline of its own.
+- `strict=False`: both are as long as each other.
+- `len(number) < 9`, `< 11`, `<= 10`; `self._names.get(base, 1)`; `self._names[name] = 0`: no
+  group has so many actors, and a number is always more than 1.
+- `range(1)` and `[]` for `range(2)`, `if not self.active` in `wait_for_all`: it takes longer, and
+  comes to the same.
+- `reporters = 0` or `+1`: the calling task is woken once for nothing, while the actors start.
+- `idle` beginning at -1, or again at 1; `idle != _HELD_UP`: a tick more or less.
+- `errors[-1]` of a list of one.
+"""
 
 from __future__ import annotations
 
