@@ -1084,20 +1084,16 @@ def plain(watch: Watch) -> RunGroup:
     return group
 
 
-def with_interrupts(watch: Watch) -> RunGroup:
+def with_interrupts(watch: Watch, *, are_async: bool = False) -> RunGroup:
     group = watch.group()
-    group.add(watch.fail, watch.watch)
-    group.add(watch.fail_late, watch.watch, grace=0)
-    group.add(trio.sleep_forever, watch.broken)
+    interrupt = watch.watch_later if are_async else watch.watch
+    group.add(watch.fail, interrupt)
+    group.add(watch.fail_late, interrupt, grace=0)
+    group.add(trio.sleep_forever, watch.broken_later if are_async else watch.broken)
     return group
 
 
-def with_async_interrupts(watch: Watch) -> RunGroup:
-    group = watch.group()
-    group.add(watch.fail, watch.watch_later)
-    group.add(watch.fail_late, watch.watch_later, grace=0)
-    group.add(trio.sleep_forever, watch.broken_later)
-    return group
+with_async_interrupts = functools.partial(with_interrupts, are_async=True)
 
 
 def nested(watch: Watch) -> RunGroup:
