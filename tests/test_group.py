@@ -738,28 +738,57 @@ async def test_promise_8_a_cancellation_in_the_tick_in_which_all_are_ready_is_on
     assert log[-1] == (3, "a", "is done")
 
 
-@pytest.mark.parametrize("_", range(20))
-@pytest.mark.parametrize("ended_by", ["grace", "timeout"])
-@pytest.mark.parametrize("before_it", [1, 3])
-async def test_promise_8_it_reaches_into_a_nested_group_whose_turn_has_not_come(
-    autojump_clock: trio.testing.MockClock, ended_by: str, before_it: int, _: int
+@pytest.mark.parametrize("ended_by", ["group's grace", "actor's grace", "timeout", "bare error"])
+@pytest.mark.parametrize("interrupts", ["quick", "slow", "cancel"])
+@pytest.mark.parametrize("depth", [1, 2, 3, 8])
+@pytest.mark.parametrize("in_a_nursery", [False, True])
+async def test_promise_8_it_reaches_into_groups_at_every_depth(
+    autojump_clock: trio.testing.MockClock,
+    ended_by: str,
+    interrupts: str,
+    depth: int,
+    *,
+    in_a_nursery: bool,
 ) -> None:
-    outer, inner = RunGroup(grace=7 if ended_by == "grace" else math.inf), RunGroup()
-    inner.add(trio.sleep_forever, ignore, grace=30)
-
     async def slow(error: BaseException | None) -> None:
         await trio.sleep(60)
 
-    outer.add(functools.partial(give, 2, "value"))
-    for _number in range(before_it):
-        outer.add(trio.sleep_forever, slow)
-    outer.add(inner.run, inner.interrupt, grace=50)
-    with trio.move_on_after(9 if ended_by == "timeout" else math.inf):
-        await outer.run()
-    assert trio.current_time() == 9
-    assert inner.record is not None
-    assert inner.record.reason == "interrupt() was called"
-    assert inner.record.ended == 9
+    async def run_in_a_nursery(group: RunGroup) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(group.run)
+
+    async def stop_soon() -> None:
+        await trio.sleep(9)
+        raise SystemExit
+
+    innermost = group = RunGroup()
+    group.add(trio.sleep_forever, ignore, grace=30)
+    for level in reversed(range(depth)):
+        inner = group
+        run = functools.partial(run_in_a_nursery, inner) if in_a_nursery else inner.run
+        is_outermost = level == 0
+        group = RunGroup(grace=7 if is_outermost and ended_by == "group's grace" else math.inf)
+        if interrupts == "slow":
+            group.add(trio.sleep_forever, slow, grace=7 if ended_by == "actor's grace" else 50)
+        if interrupts == "cancel":
+            group.add(run)
+        else:
+            grace = 7 if is_outermost and ended_by == "actor's grace" else math.inf
+            group.add(run, inner.interrupt, grace=grace)
+    group.add(functools.partial(give, 2, "value"))
+    group.add(trio.sleep_forever, ignore)
+    if ended_by == "bare error":
+        group.add(stop_soon, ignore)
+    expected = pytest.raises(SystemExit) if ended_by == "bare error" else contextlib.nullcontext()
+    with trio.move_on_after(9 if ended_by == "timeout" else 100), expected:
+        await group.run()
+    assert innermost.record is not None
+    if ended_by == "actor's grace":
+        # The slow interrupt's actor has the first; an actor without an interrupt has none.
+        seconds = {"quick": 9, "slow": 9 + 7, "cancel": 2 + 30}[interrupts]
+    else:
+        seconds = 9
+    assert innermost.record.actors[0].exited == seconds
 
 
 async def test_promise_8_an_interrupt_that_ignores_it_keeps_no_other_from_being_cancelled(
@@ -1955,7 +1984,7 @@ async def test_promise_17_an_interrupt_without_a_grace_that_hangs_is_named_too(
     group = RunGroup()
     group.add(functools.partial(give, 1, None), lambda _: wait_here())
     await group.run()
-    assert "interrupts of a RunGroup" in caplog.text
+    assert "'the interrupt of give' at" in caplog.text
     assert "in stubborn" in caplog.text
 
 

@@ -241,6 +241,12 @@ class ActorModel:
         if self.exited is None:
             self.does.cancel()
 
+    def cancel_for_good(self) -> None:
+        """Cancel because a grace has ended: so does every grace inside."""
+        self.cancel()
+        if self.exited is None and isinstance(self.does, GroupModel):
+            self.does.end_every_grace()
+
     def starts(self, value: object) -> None:
         self.started = True
         if self.plan.reports:
@@ -363,8 +369,13 @@ class GroupModel:
                 if not actor.shielded:
                     actor.cancel()
             self.stop("Cancelled")
-        else:
+        elif self.may_be_asked_again or (self.stopped == self.world.now and self.world.either()):
             self.end_every_grace()
+
+    @property
+    def may_be_asked_again(self) -> bool:
+        """Whether it meets a second cancellation: see `RunGroup.interrupt`."""
+        return any(actor.plan.interrupt is not None for actor in self.actors)
 
     @property
     def was_just_cancelled(self) -> bool:
@@ -428,14 +439,14 @@ class GroupModel:
 
     def grace_ends(self, actors: Sequence[ActorModel]) -> None:
         for actor in actors:
-            actor.cancel()
+            actor.cancel_for_good()
         if self.calling in actors:
             self.cancel_call()
 
     def end_every_grace(self) -> None:
         self.hurried = True
         for actor in self.actors:
-            actor.cancel()
+            actor.cancel_for_good()
         self.cancel_call()
 
     # What becomes of an error, and the end.

@@ -75,7 +75,7 @@ def check_interrupt(interrupt: object) -> None:
     if (
         isinstance(code, types.CodeType)
         and not code.co_kwonlyargcount
-        and not code.co_flags & inspect.CO_ASYNC_GENERATOR
+        and not code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR)
     ):
         most = code.co_argcount - isinstance(interrupt, types.MethodType)
         if most == 1 or 1 < most <= 1 + len(getattr(interrupt, "__defaults__", None) or ()):
@@ -87,10 +87,13 @@ def check_interrupt(interrupt: object) -> None:
             f"{_kind(interrupt)}; to pass arguments to execute, write "
             "add(functools.partial(execute, argument))"
         )
-    if _has_flag(_inside(interrupt), inspect.CO_ASYNC_GENERATOR):
+    function = _inside(interrupt)
+    if _has_flag(function, inspect.CO_ASYNC_GENERATOR | inspect.CO_GENERATOR) and not _has_flag(
+        function, inspect.CO_ITERABLE_COROUTINE
+    ):
         raise TypeError(
-            f"the interrupt {default_name(interrupt)} is an async generator function (it has "
-            "a `yield`), which would never run; use a sync or async function"
+            f"the interrupt {default_name(interrupt)} is a generator function (it has a "
+            "`yield`), which would never run; use a sync or async function"
         )
     if not _takes_one_argument(interrupt):
         name = default_name(interrupt)
@@ -128,7 +131,8 @@ def as_coroutine(result: object, function: Callable[..., object]) -> Coroutine[A
 
 def asyncio_hint(error: BaseException) -> str:
     """Explain the two errors that asyncio code raises on trio; empty for any other."""
-    if type(error) in (RuntimeError, TypeError) and str(error).startswith(_ASYNCIO_ERRORS):
+    text = error.args[0] if error.args and type(error) in (RuntimeError, TypeError) else None
+    if isinstance(text, str) and text.startswith(_ASYNCIO_ERRORS):
         return f" ({_ASYNCIO_HELP})"
     return ""
 

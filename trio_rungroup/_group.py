@@ -18,8 +18,15 @@ after it, as itself. Three kinds of task take part:
 In a group without interrupts the nursery's own scope stands for all the scopes: nobody could
 tell a difference, but by the time it takes.
 
-Every function that must not be torn apart by Ctrl-C is protected from it; the actor's own
-code is awaited through `_unprotected`, so that it still obeys.
+Groups nest, and a cancellation reaches all groups inside each other in one instant, each as its
+first request to stop. So a run that ends its graces tells the runs inside it (`ask_again`).
+
+Every function here that must not be torn apart by Ctrl-C is protected from it, or called by none
+but those; the actor's own code is awaited through `_unprotected`, so that it still obeys.
+
+No frame that cancels a scope may end with a local that leads to an error, an actor or a record: the
+`Cancelled` that trio makes then holds that frame, and where it becomes the context of the actor's
+error, error and frame hold each other. Hence the `del` at the end of so many functions.
 """
 
 from __future__ import annotations
@@ -29,9 +36,8 @@ import heapq
 import inspect
 import logging
 import math
-import operator
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, final
 
 import attrs
@@ -53,12 +59,11 @@ from ._where import where
 _log: Final = logging.getLogger("trio_rungroup")
 _PATIENCE: Final = 10.0  # seconds that a stop may take before it is told what it waits for
 _MOST_NOTED: Final = 100  # later errors that fit into a note
-_EVERYBODY: Final = -1
-_INTERRUPTS_TASK: Final = "<interrupts of a RunGroup>"
 _CALLER: Final = "the task that awaits run()"
 _LOGGING: Final = "a handler of the log"
 _SECOND: Final = "asked a second time to stop"
-_HELD_UP: Final = 10  # scheduler ticks without progress
+_OVER: Final = "its grace has ended"
+_AGAIN: Final = "all graces have ended in the group around this one"
 
 _ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
 _Interrupt: TypeAlias = Callable[[BaseException | None], object]
@@ -221,7 +226,7 @@ class RunGroup:
         Two actors that exit in the same scheduler tick: either may be first.
         """
         if self._current is not None:
-            del self  # see below
+            del self
             raise RuntimeError(
                 "this RunGroup is already running; wait for run() to come back, or make "
                 "another RunGroup"
@@ -250,9 +255,7 @@ class RunGroup:
                 set_context(error, context)
         finally:
             self._current = None
-            # The tracebacks of the errors lead here, and into the frames of the run. There
-            # must be no way back from there to the errors: such a cycle would keep them all
-            # alive until the garbage collector comes along.
+            # The tracebacks of the errors lead here, and into the frames of the run: see above.
             run.let_go()
             del self, error, context
 
@@ -262,9 +265,10 @@ class RunGroup:
 
         Does nothing when no run is under way or the stop has begun: to interrupt a group,
         start it with `await nursery.start(group.run)`. With `run` this makes a pair, so
-        groups nest: `outer.add(inner.run, inner.interrupt)`. An inner group that is added
-        without its `interrupt` is cancelled when the outer one stops; that is its first
-        request, and the graces that it then gives cannot be cut short by a second.
+        groups nest: `outer.add(inner.run, inner.interrupt)`. When all graces end in the
+        outer one, they end in the inner one, too. (Except for an inner group without its
+        `interrupt`, in one where no actor has an interrupt: there, a cancellation from
+        outside that comes after the stop has begun is met by nobody.)
 
         Args:
             error: What the interrupts are given.
@@ -329,11 +333,12 @@ class _Run:
     cancelled_outside = False
     not_interrupted: Iterator[int] = iter(())  # the actors whose turn will come
     cancelled_by_us = 0  # actors before this index that have no interrupt, we have cancelled
-    interrupt_scope: trio.CancelScope | None = None
+    interrupt_scope: trio.CancelScope | None = None  # of an async interrupt, while it is awaited
+    interrupt_task = ""  # the name of the task that awaits it
     group_deadline = math.inf
     deadlines: list[tuple[float, int]]  # a heap: until when, which actor; made for the alarm
     graces_over: str | None = None  # why they are
-    all_cancelled = False  # those whose turn had not come, too
+    asked_again = False  # by the run around this one
     alarm: trio.CancelScope | None = None
 
     # The result, what goes first comes first: Ctrl-C and its like, never in a group; the
@@ -378,8 +383,9 @@ class _Run:
         try:
             async with trio.open_nursery(strict_exception_groups=True) as self.nursery:
                 # Run each actor.
-                for index, actor in enumerate(self.actors):
-                    self.nursery.start_soon(self.execute, index, name=actor.name)
+                _running[self.nursery] = self
+                for index in range(len(self.actors)):
+                    self.nursery.start_soon(self.execute, index, name=self.records[index].name)
                 # Wait for the first to exit, or for a request to stop.
                 await self.wait_for_stop(task_status)
                 # Interrupt them all, but none that has not begun.
@@ -394,6 +400,7 @@ class _Run:
             # No actor's error takes this road: only trio's own complaint, about an actor
             # that left its scopes or nurseries in disorder.
             error = exc
+        _running.pop(self.nursery, None)
         try:
             if error is not None:
                 for part in getattr(error, "exceptions", (error,)):
@@ -413,7 +420,7 @@ class _Run:
             self.conclude(error)
             return self.value, error
         finally:
-            del error  # see RunGroup.run()
+            del error
 
     def now(self) -> float:
         """Tell how many seconds ago the run began."""
@@ -435,10 +442,10 @@ class _Run:
             error = exc
         if error is not None:
             self.hit(error)
-            # From outside, and first: an order to stop. Had something else begun the stop in
-            # this tick already, we would have been woken without; then it is a second order.
+            # From outside, and first: had anything else begun the stop, wake() would have let
+            # us go on from sleep(), without an error.
             self.began_outside = self.cancelled_outside
-            del error  # see RunGroup.run()
+            del error
 
     async def look_outside(self) -> None:
         """Take a cancellation that has come since something else began the stop: a second order."""
@@ -452,22 +459,22 @@ class _Run:
         if error is not None:
             self.hit(error)
             self.end_all_graces(_SECOND)
-            del error  # see RunGroup.run()
+            del error
 
     def begin_stop(self) -> None:
         """Cancel all, or call the interrupts until there is one to wait for."""
+        self.group_deadline = self.stopped_at + self.grace
         if not self.scopes:
             self.record.interrupt_all_at(self.now())
             if not self.cancelled_outside:
                 self.cancelled_by_us = len(self.actors)
             self.nursery.cancel_scope.cancel(reason=self.why())
             return
-        self.group_deadline = self.stopped_at + self.grace
         self.not_interrupted = iter(range(len(self.actors)))
         pending = self.call_interrupts(is_cancelled=self.cancelled_outside)
         if pending is not None:
             self.active += 1
-            self.nursery.start_soon(self.await_interrupts, pending, name=_INTERRUPTS_TASK)
+            self.nursery.start_soon(self.await_interrupts, pending)
 
     async def wait_for_all(self) -> None:
         """Wait until nobody is active; end the graces that are over, or all when asked again."""
@@ -481,11 +488,11 @@ class _Run:
             self.deadlines = self.deadlines_so_far()
         error: BaseException | None = None
         while self.active:
-            if self.graces_over is not None and not self.all_cancelled:
-                await self.cancel_the_rest(self.graces_over)
-                continue
-            deadline = min(patience_ends, self.deadlines[0][0] if self.deadlines else math.inf)
-            # Without scopes, the nursery's own is cancelled by now, and that includes us.
+            if self.asked_again and (self.cancelled_outside or _is_cancelled()):
+                self.end_all_graces(_AGAIN)
+            deadline = min(patience_ends, self.next_deadline())
+            # What has cancelled us already would only wake us again; and where the actors have no
+            # scopes, the nursery's own is cancelled by now, and that includes us.
             shield = self.cancelled_outside or not self.scopes
             try:
                 with trio.CancelScope(deadline=deadline, shield=shield) as self.alarm:
@@ -494,7 +501,7 @@ class _Run:
                 error = exc
             if error is not None:
                 self.hit(error)
-                error = None  # see RunGroup.run()
+                error = None
                 self.end_all_graces(_SECOND)
             now = self.clock.current_time()
             self.end_graces_due(now)
@@ -513,15 +520,17 @@ class _Run:
             self.sleeper = None
 
     def call_away(self, _: object) -> trio.lowlevel.Abort:
-        # trio calls this, while we sleep, the moment a cancellation comes (or Ctrl-C, or the
-        # alarm), before any task can tell of it.
+        # trio calls this abort function, while we sleep, the moment a cancellation comes (or
+        # Ctrl-C, or the alarm, but that is only set when is_called_away() is asked no more),
+        # before any task can tell of it.
         self.called_away = True
         self.sleeper = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def is_called_away(self) -> bool:
         """Tell whether a cancellation from outside has come that the calling task will meet."""
-        # Awake it is only for a moment: when all are ready, or something has begun the stop.
+        # The actor that asks has left its own scope, so what cancels it now cancels us, too.
+        # Awake we are only for a moment: when all are ready, or something has begun the stop.
         return self.called_away or (self.sleeper is None and _is_cancelled())
 
     def hit(self, error: BaseException) -> None:
@@ -534,6 +543,7 @@ class _Run:
             if not (isinstance(error, KeyboardInterrupt) and isinstance(self.bare, type(error))):
                 self.keep(_CALLER, error, settles=True)
             self.stop(error, reason=f"{type(error).__name__} in {_CALLER}")
+        del error
 
     # ---- a task for each actor ----
 
@@ -557,7 +567,7 @@ class _Run:
                 self.scopes[index].__exit__(None, None, None)
         finally:
             self.exited(index, value, error)
-            del error  # see RunGroup.run()
+            del error
 
     def begin(self, index: int) -> Coroutine[Any, Any, object]:
         """Call an actor's `execute`."""
@@ -607,7 +617,7 @@ class _Run:
             self.stop(raised if record.error is None else record.error, first=record)
         elif self.active == 0:
             self.stop(None, reason="all actors have returned")
-        del raised, record  # see RunGroup.run()
+        del raised, record
 
     def unreported(self, actor: _Actor) -> RuntimeError | None:
         """Blame the first to exit for a return without the `started()` that it had promised.
@@ -658,30 +668,33 @@ class _Run:
 
     def call_interrupts(self, *, is_cancelled: bool) -> _Pending | None:
         """Call the interrupts, in the order of `add`, until there is one to be awaited."""
-        why = error = None
+        why = error = pending = None
         for index in self.not_interrupted:
-            actor = self.actors[index]
+            interrupt, grace = self.actors[index].interrupt, self.actors[index].grace
             interrupted = self.clock.current_time() - self.start
             self.records[index].interrupted = interrupted
-            if actor.interrupt is None:
+            if interrupt is None:
                 why = why or self.why()
                 self.scopes[index].cancel(reason=why)
                 if not is_cancelled:
                     self.cancelled_by_us = index + 1
                 continue
             if self.alarm is not None:  # the calling task is waiting already
-                self.push_deadline(self.start + interrupted + actor.grace, index, self.alarm)
+                self.push_deadline(self.start + interrupted + grace, index, self.alarm)
             try:
-                result = actor.interrupt(self.cause)
+                result = interrupt(self.cause)
                 if result is not None and inspect.isawaitable(result):
-                    coroutine = as_coroutine(result, actor.interrupt)
-                    deadline = min(self.start + interrupted + actor.grace, self.group_deadline)
-                    return _Pending(index, coroutine, deadline)
+                    coroutine = as_coroutine(result, interrupt)
+                    deadline = min(self.start + interrupted + grace, self.group_deadline)
+                    pending = _Pending(index, coroutine, deadline)
             except BaseException as exc:  # noqa: BLE001 - kept below
                 error = exc
+            del interrupt
+            if pending is not None:
+                return pending
             if error is not None:
                 self.interrupt_failed(index, error)
-                error = None  # see RunGroup.run()
+                error = None
         return None
 
     @enable_ki_protection
@@ -699,6 +712,8 @@ class _Run:
         """Await one interrupt within its actor's deadline."""
         error: BaseException | None = None
         deadline = pending.deadline
+        self.interrupt_task = f"the interrupt of {self.actors[pending.position].name}"
+        trio.lowlevel.current_task().name = self.interrupt_task
         with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
             self.interrupt_scope = scope
             if self.graces_over is not None:
@@ -712,7 +727,7 @@ class _Run:
             self.interrupt_scope = None
         if error is not None:
             self.interrupt_failed(pending.position, error)
-            del error  # see RunGroup.run()
+            del error
 
     def interrupt_failed(self, index: int, raised: BaseException) -> None:
         error = without_cancelled(raised)
@@ -721,17 +736,16 @@ class _Run:
             self.scopes[index].cancel(reason="its interrupt raised an exception")
             name = shorten(self.actors[index].name)
             self.keep(f"the interrupt of actor {name!r}", error, settles=False)
-            del error  # see RunGroup.run()
+            del error
         del raised
 
     def deadlines_so_far(self) -> list[tuple[float, int]]:
-        """Tell when the graces end that have begun, and the group's."""
+        """Tell when the graces of actors end that have begun."""
         deadlines = [
             (self.start + record.interrupted + actor.grace, index)
             for index, (actor, record) in enumerate(zip(self.actors, self.records, strict=True))
             if record.interrupted is not None and record.exited is None and actor.grace < math.inf
         ]
-        deadlines.append((self.group_deadline, _EVERYBODY))
         heapq.heapify(deadlines)
         return deadlines
 
@@ -741,51 +755,45 @@ class _Run:
             heapq.heappush(self.deadlines, (deadline, index))
             alarm.deadline = min(deadline, alarm.deadline)
 
+    def next_deadline(self) -> float:
+        """Tell when the next grace ends, of an actor or of the group."""
+        if self.graces_over is not None:
+            return math.inf
+        return min(self.group_deadline, self.deadlines[0][0] if self.deadlines else math.inf)
+
     def end_graces_due(self, now: float) -> None:
         """Cancel the actors whose grace has ended, and tell where each was waiting."""
         due: list[int] = []
         while self.deadlines and self.deadlines[0][0] <= now:
-            _, index = heapq.heappop(self.deadlines)
-            due += range(len(self.actors)) if index == _EVERYBODY else [index]
-        late = [
-            index
-            for index in due
-            if self.records[index].exited is None and not self.scopes[index].cancel_called
-        ]
-        if late:
-            names = [self.actors[index].name for index in late]
-            self.report("cancelled because the grace has ended:%s", where(self.nursery, names))
+            due.append(heapq.heappop(self.deadlines)[1])
         if now >= self.group_deadline:
-            self.end_all_graces("its grace has ended")
-        for index in late:
-            if self.records[index].interrupted is not None:
-                self.scopes[index].cancel(reason="its grace has ended")
+            due = list(range(len(self.actors)))
+        due = [index for index in due if self.records[index].exited is None]
+        late = [
+            self.records[index].name
+            for index in due
+            if self.scopes and not self.scopes[index].cancel_called
+        ]
+        if now >= self.group_deadline:
+            self.end_all_graces(_OVER)
+        elif due:
+            names = {self.records[index].name for index in due}
+            for index in due:
+                self.scopes[index].cancel(reason=_OVER)
+            _ask_again([task for task in self.nursery.child_tasks if task.name in names])
+        if late:
+            places = where(self.nursery, late)
+            self.report("cancelled because the grace has ended:%s", places)
 
     def end_all_graces(self, reason: str) -> None:
-        """Cancel all that have been interrupted; the calling task sees to the rest."""
+        """Cancel all that are left, and end the graces of the groups inside them."""
         if self.graces_over is None:
             self.graces_over = reason
             if self.interrupt_scope is not None:
                 self.interrupt_scope.cancel(reason=reason)
-            for record, scope in zip(self.records, self.scopes, strict=False):
-                if record.interrupted is not None:
-                    scope.cancel(reason=reason)
-            self.wake()
-
-    async def cancel_the_rest(self, reason: str) -> None:
-        """Cancel those, too, whose turn to be interrupted had not come when all graces ended.
-
-        Their interrupts go first, so that for a nested group the one is the first request to
-        stop and the other the second; but not if an interrupt holds up those that follow.
-        """
-        left, idle = operator.length_hint(self.not_interrupted), 0
-        while left and idle < _HELD_UP:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            before, left = left, operator.length_hint(self.not_interrupted)
-            idle = idle + 1 if left == before else 0
-        for scope in self.scopes:
-            scope.cancel(reason=reason)
-        self.all_cancelled = True
+            for scope in self.scopes:
+                scope.cancel(reason=reason)
+            _ask_again(self.nursery.child_tasks)
 
     def warn_of_waiting(self) -> None:
         names = [
@@ -795,7 +803,7 @@ class _Run:
             and (actor.interrupt is None or min(actor.grace, self.grace) == math.inf)
         ]
         if self.interrupt_scope is not None and self.interrupt_scope.deadline == math.inf:
-            names.append(_INTERRUPTS_TASK)
+            names.append(self.interrupt_task)
         if names:
             message = f"the stop has been waiting for {_PATIENCE:g} s for:%s"
             self.report(message, where(self.nursery, names))
@@ -809,17 +817,19 @@ class _Run:
             self.end_all_graces(f"{type(bare).__name__} during the stop")
         if bare is not None and self.bare is None:
             self.bare, self.bare_raiser = bare, who
-            if bare is error:
-                return
             settles = True  # the group around it becomes its context, if nothing else does
-        if settles and self.error is None:
+        if bare is error is self.bare:
+            pass
+        elif settles and self.error is None:
             self.error, self.error_raiser = error, who
         else:
             self.keep_later(who, error)
+        del bare, error
 
     def keep_later(self, who: str, error: BaseException) -> None:
         self.later.append(f"{who} raised {describe(error)}")
         self.report("%s raised an error after the stop had begun", who, error=error)
+        del error
 
     def report(self, message: str, text: str, *, error: BaseException | None = None) -> None:
         level, exc_info = logging.WARNING, None
@@ -835,7 +845,7 @@ class _Run:
                 self.keep(_LOGGING, failure, settles=False)
             else:
                 self.later.append(f"{_LOGGING} raised {describe(failure)}")
-        del failure, exc_info, error  # see RunGroup.run()
+        del failure, exc_info, error
 
     def conclude(self, error: BaseException | None) -> None:
         """Write into the record, and onto the error, how the run has ended."""
@@ -867,6 +877,9 @@ class _Run:
         """Hold no error any more."""
         self.bare = self.error = self.stray = self.cause = None
         del self.record, self.records, self.actors
+
+
+_running: Final[dict[trio.Nursery, _Run]] = {}  # for those around them
 
 
 class _Pending(NamedTuple):
@@ -922,6 +935,24 @@ async def _begun(
         return errors[0] if len(errors) == 1 else BaseExceptionGroup("Ctrl-C", errors)
     finally:
         del errors, interrupt
+
+
+def _ask_again(tasks: Iterable[trio.lowlevel.Task]) -> None:
+    """Tell the runs that are under way in some tasks that all graces are over.
+
+    Those tell the runs inside them. They may be shielded from the cancellation that goes with it:
+    by somebody in between, then they do not heed us; or because an earlier one was their first
+    request to stop.
+    """
+    todo = list(tasks)
+    while todo:
+        for nursery in todo.pop().child_nurseries:
+            run = _running.get(nursery)
+            if run is None:
+                todo += nursery.child_tasks
+            else:
+                run.asked_again = True
+                run.wake()
 
 
 def _is_cancelled() -> bool:

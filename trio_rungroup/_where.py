@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -10,14 +11,17 @@ import trio
 from ._record import shorten
 
 _MOST_PLACES: Final = 5
+_UNKNOWN: Final = "an unknown place"
 
 
 def where(nursery: trio.Nursery, names: Iterable[str]) -> str:
     """Tell, a line per task, where the named tasks of a nursery wait."""
-    tasks = {task.name: task for task in nursery.child_tasks}
+    tasks = {str(task.name): task for task in nursery.child_tasks}
     lines: list[str] = []
     for name in names:
-        places = _places(tasks[name]) if name in tasks else []
+        places = [_UNKNOWN]
+        with contextlib.suppress(Exception):  # what is only told must not be in the way of a stop
+            places = _places(tasks[name])
         more = (
             f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
         )
@@ -28,13 +32,13 @@ def where(nursery: trio.Nursery, names: Iterable[str]) -> str:
 def _places(task: trio.lowlevel.Task) -> list[str]:
     """Find the innermost frame that is the user's, in a task and in the nurseries it opened."""
     places: list[str] = []
-    in_trio = "an unknown place"
+    in_trio = _UNKNOWN
     todo = [task]
     while todo:
         task = todo.pop()
         place = None
         for frame, line in reversed(list(task.iter_await_frames())):
-            package = frame.f_globals.get("__name__", "").partition(".")[0]
+            package = str(frame.f_globals.get("__name__")).partition(".")[0]
             here = f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_qualname}"
             if package == "trio":
                 in_trio = here  # the actor may be a function of trio's own
