@@ -1988,6 +1988,25 @@ async def test_promise_17_an_interrupt_without_a_grace_that_hangs_is_named_too(
     assert "in stubborn" in caplog.text
 
 
+@pytest.mark.parametrize("odd", ["module", "name"])
+async def test_promise_17_what_cannot_be_told_is_not_in_the_way_of_the_stop(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, odd: str
+) -> None:
+    names: dict[str, Any] = {"trio": trio, "__name__": None if odd == "module" else "plugin"}
+    exec("async def wait():\n    await trio.sleep_forever()", names)
+
+    async def renamed() -> None:
+        trio.lowlevel.current_task().name = ["a", "list"]  # type: ignore[assignment]
+        await trio.sleep_forever()
+
+    group = RunGroup()
+    group.add(names["wait"] if odd == "module" else renamed, ignore, name="odd", grace=3)
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    assert trio.current_time() == 4
+    assert f"'odd' at {'<string>:2 in wait' if odd == 'module' else __file__}" in caplog.text
+
+
 async def test_promise_17_who_has_a_finite_grace_is_named_when_it_ends(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -2243,6 +2262,7 @@ async def test_promise_20_errors_of_odd_classes_harm_nothing(
 
 async def no_cycle_after(run: Callable[[], Awaitable[None]]) -> None:
     """Nothing waits for the collector once `run` is over."""
+    logging.getLogger("trio_rungroup").disabled = True  # pytest keeps what is logged
     await run()
     for _ in range(3):
         await trio.testing.wait_all_tasks_blocked()
@@ -2259,6 +2279,7 @@ async def no_cycle_after(run: Callable[[], Awaitable[None]]) -> None:
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
+        logging.getLogger("trio_rungroup").disabled = False
     assert ours == []
 
 
@@ -2322,11 +2343,51 @@ async def test_promise_20_no_reference_cycle_is_left(
             pass
         del group  # this frame is in the error's traceback, too
 
-    logging.getLogger("trio_rungroup").disabled = True
-    try:
-        await no_cycle_after(run)
-    finally:
-        logging.getLogger("trio_rungroup").disabled = False
+    await no_cycle_after(run)
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+@pytest.mark.parametrize("ended_by", ["group's grace", "actor's grace", "bare error", "timeout"])
+@pytest.mark.parametrize("nested", ["", "cancelled", "interrupted"])
+async def test_promise_20_nor_after_an_actor_that_fails_when_its_grace_has_ended(
+    autojump_clock: trio.testing.MockClock, interrupt: Interrupt | None, ended_by: str, nested: str
+) -> None:
+    async def fail_to_clean_up() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError
+
+    async def exit_later() -> None:
+        try:
+            await trio.sleep(3)
+        finally:
+            raise SystemExit
+
+    async def run() -> None:
+        group = RunGroup(grace=3 if ended_by == "group's grace" else math.inf)
+        group.add(functools.partial(give, 1, None), lambda _: trio.sleep(9), grace=20)
+        if nested:
+            inner = RunGroup()
+            inner.add(fail_to_clean_up, interrupt)
+            group.add(inner.run, inner.interrupt if nested == "interrupted" else None)
+            del inner
+        else:
+            group.add(
+                fail_to_clean_up,
+                interrupt,
+                grace=3 if interrupt and ended_by == "actor's grace" else math.inf,
+            )
+        if ended_by == "bare error":
+            group.add(exit_later, ignore, grace=30)
+        try:
+            with trio.move_on_after(5 if ended_by == "timeout" else 100):
+                await group.run()
+        except (ValueError, SystemExit):
+            pass
+        del group
+
+    await no_cycle_after(run)
 
 
 async def test_promise_20_an_error_dies_with_its_handler_even_if_the_group_lives_no_longer() -> (

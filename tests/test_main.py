@@ -596,6 +596,29 @@ def test_a_program_that_cannot_be_started_stops_the_others(text: str) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
+def words_of_a_shell(command: str) -> bytes:
+    """Tell what the shell of this machine makes of a command that expands nothing."""
+    script = f"printf '<%s>' {command}"
+    return subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        r"""one "two  three" 'four  five' """,
+        r"""a"b"'c'\d\ e "" '' """,
+        r""" "\$HOME" "\`date\`" "\"" "\\" "\\\$HOME" "\n" "\'" """,
+        r""" '\$HOME' '\\' \$HOME \` \" \\ \' \a """,
+        'a\\\nb "c\\\nd" \'e\\\nf\' "g\nh" ',
+        r""" sh -c "echo \$\$ \"\$@\"" """,
+    ],
+)
+def test_words_are_split_as_by_a_shell(words: str) -> None:
+    done = run("--quiet", f"printf '<%s>' {words}")
+    expected = words_of_a_shell(words)
+    assert done.stdout == b"".join(b"printf | " + line + b"\n" for line in expected.split(b"\n"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

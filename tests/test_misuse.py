@@ -6,7 +6,7 @@ import asyncio
 import functools
 import math
 import types
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from fractions import Fraction
 from typing import Any
 
@@ -69,9 +69,24 @@ def test_a_coroutine_object_given_as_the_interrupt_is_refused_and_closed() -> No
         RunGroup().add(ticker, ticker())  # type: ignore[arg-type]
 
 
-def test_an_async_generator_function_given_as_the_interrupt_is_refused() -> None:
-    with pytest.raises(TypeError, match="which would never run"):
-        RunGroup().add(ticker, generator)  # type: ignore[arg-type]
+def plain_generator(error: BaseException | None) -> Generator[None]:
+    yield
+
+
+@types.coroutine
+def coroutine_by_yield(error: BaseException | None) -> Generator[None]:
+    yield
+
+
+@pytest.mark.parametrize("function", [generator, plain_generator])
+def test_a_generator_function_given_as_the_interrupt_is_refused(function: Any) -> None:
+    for interrupt in (function, functools.partial(function)):
+        with pytest.raises(TypeError, match="which would never run"):
+            RunGroup().add(ticker, interrupt)
+
+
+def test_a_generator_that_is_a_coroutine_is_taken() -> None:
+    RunGroup().add(ticker, coroutine_by_yield)
 
 
 def no_parameter() -> None: ...
@@ -338,6 +353,22 @@ async def test_what_trio_says_about_a_foreign_await_is_kept_and_pointed_to_trio_
     error = await run_with(wrong_library)
     assert isinstance(error, TypeError)
     assert "trio_asyncio.aio_as_trio" in error.__notes__[0]
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, TypeError])
+async def test_an_error_that_cannot_be_put_into_words_is_raised_all_the_same(
+    kind: type[Exception],
+) -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    error = kind(Broken())
+
+    async def execute() -> None:
+        raise error
+
+    assert await run_with(execute) is error
 
 
 async def test_a_call_that_fails_is_the_actors_error() -> None:

@@ -486,3 +486,5 @@ async def test_what_is_no_pair_is_refused() -> None:
         await check(lambda: (trio.sleep_forever, "stop"))
     with pytest.raises(TypeError, match="takes an async function"):
         await check(lambda: ("server", None))
+    with pytest.raises(TypeError, match=r"dict is not an async function.*thread_actor"):
+        await check(lambda: (dict, None))

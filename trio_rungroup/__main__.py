@@ -23,6 +23,7 @@ import itertools
 import logging
 import math
 import os
+import re
 import select
 import shlex
 import shutil
@@ -43,6 +44,9 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _CHUNK: Final = 65536  # bytes read at once, and the longest line that is kept whole
 _LAST_WORDS: Final = 1.0  # seconds to pass on what a killed command has written
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
+
+_QUOTED: Final = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
+_ESCAPES: Final = {"$": "$", "`": "`", "\n": ""}
 
 _Execute: TypeAlias = Callable[[], Awaitable[object]]
 
@@ -139,13 +143,24 @@ def _main() -> int:
 
 
 def _words(command: str) -> list[str]:
+    """Split a command as a POSIX shell does.
+
+    What shlex leaves out: in double quotes a backslash also escapes `$` and a backquote, and with
+    a newline after it, it is nothing anywhere.
+    """
     try:
-        words = shlex.split(command)
+        words = shlex.split(_QUOTED.sub(_without_escapes, command))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"cannot split {command!r}: {error}") from None
     if not words:
         raise argparse.ArgumentTypeError("is empty")
     return words
+
+
+def _without_escapes(part: re.Match[str]) -> str:
+    if part[0].startswith('"'):
+        return re.sub(r"\\([\\\n\"$`])", lambda escape: _ESCAPES.get(escape[1], escape[0]), part[0])
+    return "" if part[0] == "\\\n" else part[0]
 
 
 def _seconds(text: str) -> float:

@@ -62,6 +62,7 @@ _MOST_NOTED: Final = 100  # later errors that fit into a note
 _CALLER: Final = "the task that awaits run()"
 _LOGGING: Final = "a handler of the log"
 _SECOND: Final = "asked a second time to stop"
+_INTERRUPTS_TASK: Final = "<interrupts of a RunGroup>"
 _OVER: Final = "its grace has ended"
 _AGAIN: Final = "all graces have ended in the group around this one"
 
@@ -334,7 +335,8 @@ class _Run:
     not_interrupted: Iterator[int] = iter(())  # the actors whose turn will come
     cancelled_by_us = 0  # actors before this index that have no interrupt, we have cancelled
     interrupt_scope: trio.CancelScope | None = None  # of an async interrupt, while it is awaited
-    interrupt_task = ""  # the name of the task that awaits it
+    interrupts_task: trio.lowlevel.Task
+    awaited: int  # the actor whose interrupt it is
     group_deadline = math.inf
     deadlines: list[tuple[float, int]]  # a heap: until when, which actor; made for the alarm
     graces_over: str | None = None  # why they are
@@ -358,6 +360,7 @@ class _Run:
         self.record = Record(self.records)
         self.start = self.record.start
         self.active = self.not_begun = len(actors)  # tasks in the nursery
+        self.tasks = [trio.lowlevel.current_task()] * len(actors)  # until they begin, it is us
         self.started, self.later = {}, []
         # Empty: the nursery's scope stands for all.
         self.scopes: list[trio.CancelScope] = []
@@ -474,7 +477,7 @@ class _Run:
         pending = self.call_interrupts(is_cancelled=self.cancelled_outside)
         if pending is not None:
             self.active += 1
-            self.nursery.start_soon(self.await_interrupts, pending)
+            self.nursery.start_soon(self.await_interrupts, pending, name=_INTERRUPTS_TASK)
 
     async def wait_for_all(self) -> None:
         """Wait until nobody is active; end the graces that are over, or all when asked again."""
@@ -550,6 +553,7 @@ class _Run:
     @enable_ki_protection
     async def execute(self, index: int) -> None:
         """Run one actor; whatever it does, file its exit and let nothing out."""
+        self.tasks[index] = trio.lowlevel.current_task()
         value = error = coroutine = None
         try:
             # Entered and left by hand: nothing is raised in it, and a `with` would need a null
@@ -712,8 +716,7 @@ class _Run:
         """Await one interrupt within its actor's deadline."""
         error: BaseException | None = None
         deadline = pending.deadline
-        self.interrupt_task = f"the interrupt of {self.actors[pending.position].name}"
-        trio.lowlevel.current_task().name = self.interrupt_task
+        self.interrupts_task, self.awaited = trio.lowlevel.current_task(), pending.position
         with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
             self.interrupt_scope = scope
             if self.graces_over is not None:
@@ -769,20 +772,15 @@ class _Run:
         if now >= self.group_deadline:
             due = list(range(len(self.actors)))
         due = [index for index in due if self.records[index].exited is None]
-        late = [
-            self.records[index].name
-            for index in due
-            if self.scopes and not self.scopes[index].cancel_called
-        ]
+        late = [index for index in due if self.scopes and not self.scopes[index].cancel_called]
         if now >= self.group_deadline:
             self.end_all_graces(_OVER)
-        elif due:
-            names = {self.records[index].name for index in due}
+        else:
             for index in due:
                 self.scopes[index].cancel(reason=_OVER)
-            _ask_again([task for task in self.nursery.child_tasks if task.name in names])
+            _ask_again([self.tasks[index] for index in due])
         if late:
-            places = where(self.nursery, late)
+            places = where((self.records[index].name, self.tasks[index]) for index in late)
             self.report("cancelled because the grace has ended:%s", places)
 
     def end_all_graces(self, reason: str) -> None:
@@ -796,17 +794,18 @@ class _Run:
             _ask_again(self.nursery.child_tasks)
 
     def warn_of_waiting(self) -> None:
-        names = [
-            actor.name
-            for actor, record in zip(self.actors, self.records, strict=True)
+        waiting = [
+            (record.name, task)
+            for actor, record, task in zip(self.actors, self.records, self.tasks, strict=True)
             if record.exited is None
             and (actor.interrupt is None or min(actor.grace, self.grace) == math.inf)
         ]
         if self.interrupt_scope is not None and self.interrupt_scope.deadline == math.inf:
-            names.append(self.interrupt_task)
-        if names:
+            whose = self.records[self.awaited].name
+            waiting.append((f"the interrupt of {whose}", self.interrupts_task))
+        if waiting:
             message = f"the stop has been waiting for {_PATIENCE:g} s for:%s"
-            self.report(message, where(self.nursery, names))
+            self.report(message, where(waiting))
 
     # ---- the result ----
 

@@ -14,14 +14,13 @@ _MOST_PLACES: Final = 5
 _UNKNOWN: Final = "an unknown place"
 
 
-def where(nursery: trio.Nursery, names: Iterable[str]) -> str:
-    """Tell, a line per task, where the named tasks of a nursery wait."""
-    tasks = {str(task.name): task for task in nursery.child_tasks}
+def where(tasks: Iterable[tuple[str, trio.lowlevel.Task]]) -> str:
+    """Tell, a line per task, where tasks wait that go by these names."""
     lines: list[str] = []
-    for name in names:
+    for name, task in tasks:
         places = [_UNKNOWN]
         with contextlib.suppress(Exception):  # what is only told must not be in the way of a stop
-            places = _places(tasks[name])
+            places = _places(task)
         more = (
             f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
         )

@@ -46,9 +46,11 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
     - It exits when it is interrupted; also when that comes at once after its start, between
       its first step and its second.
     - It exits when it is cancelled.
-    - An interrupt after it has exited is harmless: it does not raise, and it returns.
+    - An interrupt after it has exited is harmless: it does not raise, and it returns. (Tried after
+      the cancellation; and on an actor that exits by itself, if it does so at once.)
 
-    How it exits is its own business, and so is exiting before it is told to.
+    How it exits is its own business, with an error or without, and so is exiting before it is told
+    to.
 
     An actor that fails is put an end to nevertheless: if it goes on when it is cancelled, its
     tasks are ended without it. Only code that blocks the trio thread, or waits for a thread
@@ -126,7 +128,7 @@ class _Trial(trio.abc.Instrument):
         trio.lowlevel.add_instrument(self)
         try:
             async with trio.open_nursery() as self.nursery:
-                self.begin(self.name, lambda: as_coroutine(self.execute(), self.execute))
+                self.begin(self.name, self.execute)
                 try:
                     await self.examine()
                 finally:
@@ -137,10 +139,12 @@ class _Trial(trio.abc.Instrument):
                 raise
         finally:
             trio.lowlevel.remove_instrument(self)
+        if self.lives[0].misuse is not None:
+            raise self.lives[0].misuse
 
-    def begin(self, name: str, function: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    def begin(self, name: str, function: Callable[[], object]) -> None:
         others = self.nursery.child_tasks
-        life = _Life(function)
+        life = _Life(name, function)
         self.context.run(lambda: self.nursery.start_soon(life.live, name=name))
         (life.task,) = self.nursery.child_tasks - others
         self.lives.append(life)
@@ -188,9 +192,9 @@ class _Trial(trio.abc.Instrument):
         # A machine that has stood still meanwhile is not the actor's fault.
         for _ in range(_MORE_TURNS):
             await trio.lowlevel.checkpoint()
-        late = [life.task.name for life in self.lives if not life.exited.is_set()]
+        late = [(life.name, life.task) for life in self.lives if not life.exited.is_set()]
         if late:
-            self.fault = f"after {self.timeout:g} s it is waiting:{where(self.nursery, late)}"
+            self.fault = f"after {self.timeout:g} s it is waiting:{where(late)}"
             return
         for life in self.lives[1:]:  # the interrupt's, if it is async
             if life.error is not None:
@@ -238,17 +242,25 @@ class _Trial(trio.abc.Instrument):
 class _Life:
     """The task of an actor, or of its async interrupt."""
 
-    function: Callable[[], Coroutine[Any, Any, object]]
+    name: str
+    function: Callable[[], object]
     task: trio.lowlevel.Task = attrs.field(init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     exited: trio.Event = attrs.field(factory=trio.Event, init=False)
     error: Exception | None = attrs.field(default=None, init=False)
+    misuse: TypeError | None = attrs.field(default=None, init=False)
     doomed: set[trio.lowlevel.Task] = attrs.field(factory=set["trio.lowlevel.Task"], init=False)
 
     async def live(self) -> None:
         try:
             with self.scope:
-                await self.function()
+                result = self.function()
+                try:
+                    coroutine = as_coroutine(result, self.function)
+                except TypeError as error:
+                    self.misuse = error
+                else:
+                    await coroutine
         except Exception as error:  # noqa: BLE001 - an exit like any other
             self.error = error
         except BaseException:
