@@ -360,7 +360,6 @@ class _Run:
         self.record = Record(self.records)
         self.start = self.record.start
         self.active = self.not_begun = len(actors)  # tasks in the nursery
-        self.tasks = [trio.lowlevel.current_task()] * len(actors)  # until they begin, it is us
         self.started, self.later = {}, []
         # Empty: the nursery's scope stands for all.
         self.scopes: list[trio.CancelScope] = []
@@ -387,8 +386,7 @@ class _Run:
             async with trio.open_nursery(strict_exception_groups=True) as self.nursery:
                 # Run each actor.
                 _running[self.nursery] = self
-                for index in range(len(self.actors)):
-                    self.nursery.start_soon(self.execute, index, name=self.records[index].name)
+                self.start_all()
                 # Wait for the first to exit, or for a request to stop.
                 await self.wait_for_stop(task_status)
                 # Interrupt them all, but none that has not begun.
@@ -424,6 +422,10 @@ class _Run:
             return self.value, error
         finally:
             del error
+
+    def start_all(self) -> None:
+        for index, actor in enumerate(self.actors):
+            self.nursery.start_soon(self.execute, index, name=actor.name)
 
     def now(self) -> float:
         """Tell how many seconds ago the run began."""
@@ -553,7 +555,6 @@ class _Run:
     @enable_ki_protection
     async def execute(self, index: int) -> None:
         """Run one actor; whatever it does, file its exit and let nothing out."""
-        self.tasks[index] = trio.lowlevel.current_task()
         value = error = coroutine = None
         try:
             # Entered and left by hand: nothing is raised in it, and a `with` would need a null
@@ -775,12 +776,14 @@ class _Run:
         late = [index for index in due if self.scopes and not self.scopes[index].cancel_called]
         if now >= self.group_deadline:
             self.end_all_graces(_OVER)
-        else:
+        elif due:
             for index in due:
                 self.scopes[index].cancel(reason=_OVER)
-            _ask_again([self.tasks[index] for index in due])
+            tasks = self.tasks()
+            _ask_again([tasks[index] for index in due])
         if late:
-            places = where((self.records[index].name, self.tasks[index]) for index in late)
+            tasks = self.tasks()
+            places = where((self.records[index].name, tasks[index]) for index in late)
             self.report("cancelled because the grace has ended:%s", places)
 
     def end_all_graces(self, reason: str) -> None:
@@ -793,10 +796,19 @@ class _Run:
                 scope.cancel(reason=reason)
             _ask_again(self.nursery.child_tasks)
 
+    def tasks(self) -> dict[object, trio.lowlevel.Task]:
+        """Find the tasks of the actors that have not exited, whatever they call themselves by now.
+
+        Seldom asked for, so no run pays for a list (1 % of its time).
+        """
+        frames = [(next(task.iter_await_frames())[0], task) for task in self.nursery.child_tasks]
+        return {frame.f_locals.get("index"): task for frame, task in frames}  # of `execute`
+
     def warn_of_waiting(self) -> None:
+        tasks = self.tasks()
         waiting = [
-            (record.name, task)
-            for actor, record, task in zip(self.actors, self.records, self.tasks, strict=True)
+            (record.name, tasks[index])
+            for index, (actor, record) in enumerate(zip(self.actors, self.records, strict=True))
             if record.exited is None
             and (actor.interrupt is None or min(actor.grace, self.grace) == math.inf)
         ]
