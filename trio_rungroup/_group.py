@@ -16,10 +16,10 @@ after it, as itself. Three kinds of task take part:
   one on, so that a slow one cannot keep the calling task from watching.
 
 In a group without interrupts the nursery's own scope stands for all the scopes: nobody could
-tell a difference, but by the time it takes.
+tell a difference, but by the time it takes (and in one case that `RunGroup.interrupt` tells of).
 
 Groups nest, and a cancellation reaches all groups inside each other in one instant, each as its
-first request to stop. So a run that ends its graces tells the runs inside it (`ask_again`).
+first request to stop. So a run that ends its graces tells the runs inside it (`_ask_again`).
 
 Every function here that must not be torn apart by Ctrl-C is protected from it, or called by none
 but those; the actor's own code is awaited through `_unprotected`, so that it still obeys.
@@ -333,7 +333,7 @@ class _Run:
     began_outside = False
     cancelled_outside = False
     not_interrupted: Iterator[int] = iter(())  # the actors whose turn will come
-    cancelled_by_us = 0  # actors before this index that have no interrupt, we have cancelled
+    cancelled_by_us = 0  # an index: actors before it that have no interrupt, we have cancelled
     interrupt_scope: trio.CancelScope | None = None  # of an async interrupt, while it is awaited
     interrupts_task: trio.lowlevel.Task
     awaited: int  # the actor whose interrupt it is
@@ -483,8 +483,9 @@ class _Run:
 
     async def wait_for_all(self) -> None:
         """Wait until nobody is active; end the graces that are over, or all when asked again."""
-        # Mostly all are gone a moment after they were told to. This moment spares the scope and
-        # its deadline: a seventh of what a run of two actors costs.
+        # Mostly all are gone a moment after they were told to: in one tick, or in two if they do
+        # something on their way. This moment spares the scope and its deadline: a seventh of what
+        # a run of two actors costs.
         for _ in range(2):
             if self.active:
                 await trio.lowlevel.cancel_shielded_checkpoint()
