@@ -216,6 +216,20 @@ async def test_promise_3_every_interrupt_is_called_once_in_the_order_of_add(
     ]
 
 
+async def test_promise_3_what_an_interrupt_returns_is_of_no_interest() -> None:
+    group, stop = RunGroup(), trio.Event()
+
+    def interrupt(error: BaseException | None) -> str:
+        stop.set()
+        return "nothing to await"
+
+    group.add(stop.wait, interrupt)
+    group.add(functools.partial(give, 0, "value"))
+    assert await group.run() == "value"
+    assert group.record is not None
+    assert [actor.interrupt_error for actor in group.record.actors] == [None, None]
+
+
 async def test_promise_3_an_async_interrupt_is_awaited_before_the_next_is_called(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -1111,8 +1125,9 @@ async def test_promise_11_an_error_that_refuses_notes_is_raised_without() -> Non
         assert await raised_by(group) is error
 
 
+@pytest.mark.parametrize(("number", "more"), [(100, ""), (120, "and 20 more, all of them logged")])
 async def test_promise_11_a_note_names_at_most_a_hundred_later_errors(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, number: int, more: str
 ) -> None:
     group, first = RunGroup(), ValueError("first")
 
@@ -1122,13 +1137,14 @@ async def test_promise_11_a_note_names_at_most_a_hundred_later_errors(
         finally:
             raise KeyError
 
-    for _ in range(120):
+    for _ in range(number):
         group.add(execute)
     group.add(fail_at(0, first))
     assert await raised_by(group) is first
     (note,) = first.__notes__
-    assert note.endswith("; later: and 20 more, all of them logged")
-    assert len(caplog.records) == 120
+    assert note.count("raised KeyError") == 100
+    assert note.endswith(f"; later: {more}") if more else "more" not in note
+    assert len(caplog.records) == number
 
 
 async def test_promise_11_a_broken_log_handler_breaks_nothing(
@@ -2447,6 +2463,36 @@ async def test_promise_21_no_task_of_the_library_wakes_while_the_actors_run(
     group.add(trio.sleep_forever, interrupt)
     await group.run()
     assert steps.names == ["ticker"] * 10
+
+
+# ---- the record
+
+
+async def test_all_times_are_counted_from_the_start_of_the_run(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None))
+    group.add(stubborn_for_2_s)
+    await trio.sleep(100)
+    await group.run()
+    assert group.record is not None
+    assert (group.record.start, group.record.stopped, group.record.ended) == (100, 1, 3)
+    times = [(actor.began, actor.interrupted, actor.exited) for actor in group.record.actors]
+    assert times == [(0, 1, 1), (0, 1, 3)]
+
+
+async def stubborn_for_2_s() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        await stubborn(2)
+
+
+async def test_a_group_is_equal_to_itself_only() -> None:
+    groups = [RunGroup(), RunGroup()]
+    assert len(set(groups)) == 2
+    assert groups[0] != groups[1]
 
 
 # ---- names
