@@ -74,8 +74,12 @@ def plain_generator(error: BaseException | None) -> Generator[None]:
 
 
 @types.coroutine
-def coroutine_by_yield(error: BaseException | None) -> Generator[None]:
-    yield
+def coroutine_by_yield(error: BaseException | None) -> Generator[Any, Any, None]:
+    yield from trio.lowlevel.checkpoint().__await__()
+    interrupted.append(error)
+
+
+interrupted: list[object] = []
 
 
 @pytest.mark.parametrize("function", [generator, plain_generator])
@@ -83,10 +87,14 @@ def test_a_generator_function_given_as_the_interrupt_is_refused(function: Any) -
     for interrupt in (function, functools.partial(function)):
         with pytest.raises(TypeError, match="which would never run"):
             RunGroup().add(ticker, interrupt)
+    assert list(plain_generator(None)) == [None]
 
 
-def test_a_generator_that_is_a_coroutine_is_taken() -> None:
-    RunGroup().add(ticker, coroutine_by_yield)
+async def test_a_generator_that_is_a_coroutine_is_awaited() -> None:
+    group = RunGroup()
+    group.add(trio.lowlevel.checkpoint, coroutine_by_yield)
+    await group.run()
+    assert interrupted == [None]
 
 
 def no_parameter() -> None: ...
@@ -369,6 +377,8 @@ async def test_an_error_that_cannot_be_put_into_words_is_raised_all_the_same(
         raise error
 
     assert await run_with(execute) is error
+    with pytest.raises(ValueError, match="no words"):
+        str(error)
 
 
 async def test_a_call_that_fails_is_the_actors_error() -> None:
