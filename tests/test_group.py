@@ -753,7 +753,7 @@ async def test_promise_8_a_cancellation_in_the_tick_in_which_all_are_ready_is_on
 
 
 @pytest.mark.parametrize("ended_by", ["group's grace", "actor's grace", "timeout", "bare error"])
-@pytest.mark.parametrize("interrupts", ["quick", "slow", "cancel"])
+@pytest.mark.parametrize("interrupts", ["quick", "slow", "cancel", "now and then"])
 @pytest.mark.parametrize("depth", [1, 2, 3, 8])
 @pytest.mark.parametrize("in_a_nursery", [False, True])
 async def test_promise_8_it_reaches_into_groups_at_every_depth(
@@ -784,7 +784,7 @@ async def test_promise_8_it_reaches_into_groups_at_every_depth(
         group = RunGroup(grace=7 if is_outermost and ended_by == "group's grace" else math.inf)
         if interrupts == "slow":
             group.add(trio.sleep_forever, slow, grace=7 if ended_by == "actor's grace" else 50)
-        if interrupts == "cancel":
+        if interrupts == "cancel" or (interrupts == "now and then" and level % 2):
             group.add(run)
         else:
             grace = 7 if is_outermost and ended_by == "actor's grace" else math.inf
@@ -799,7 +799,7 @@ async def test_promise_8_it_reaches_into_groups_at_every_depth(
     assert innermost.record is not None
     if ended_by == "actor's grace":
         # The slow interrupt's actor has the first; an actor without an interrupt has none.
-        seconds = {"quick": 9, "slow": 9 + 7, "cancel": 2 + 30}[interrupts]
+        seconds = {"slow": 9 + 7, "cancel": 2 + 30}.get(interrupts, 9)
     else:
         seconds = 9
     assert innermost.record.actors[0].exited == seconds

@@ -494,12 +494,12 @@ class _Run:
             self.deadlines = self.deadlines_so_far()
         error: BaseException | None = None
         while self.active:
-            if self.asked_again and (self.cancelled_outside or _is_cancelled()):
-                self.end_all_graces(_AGAIN)
-            deadline = min(patience_ends, self.next_deadline())
             # What has cancelled us already would only wake us again; and where the actors have no
             # scopes, the nursery's own is cancelled by now, and that includes us.
             shield = self.cancelled_outside or not self.scopes
+            if self.asked_again and shield:  # else a second cancellation comes in another moment
+                self.end_all_graces(_AGAIN)
+            deadline = min(patience_ends, self.next_deadline())
             try:
                 with trio.CancelScope(deadline=deadline, shield=shield) as self.alarm:
                     await self.sleep()
