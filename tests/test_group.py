@@ -1,19 +1,22 @@
 """CONTRACT.md, promise by promise: the number stands in each test's name.
 
-Mutants. `mutants.toml` changes one thing in `_group.py` at a time, in 486 ways. The tests notice
+Mutants. `mutants.toml` changes one thing in `_group.py` at a time, in 480 ways. The tests notice
 all but these, which nobody could tell from the original:
 
-- `final` taken away; `weakref_slot=True`: it is for type checkers, and for memory.
-- `_EVERYBODY = -2` or `~1`: no actor has this number either.
-- `!= math.inf` for `< math.inf`; `<= self.group_deadline`: nothing is above infinity, and a grace
-  that ends with the group's needs no deadline of its own.
+- `final` taken away; `weakref_slot=True` and `eq=True` of `_Actor`: for type checkers and memory.
+- `!= math.inf` for `< math.inf`; `<= math.inf` where the group's grace counts, too; `<=` and `!=
+  self.group_deadline`: nothing is above infinity, and what ends later than the group's grace or
+  with it is only looked at for nothing.
 - `strict=False`: both are as long as each other.
-- `len(number) < 9`, `< 11`, `<= 10`; `self._names.get(base, 1)`; `self._names[name] = 0`: no
-  group has so many actors, and a number is always more than 1.
-- `range(1)` and `[]` for `range(2)`, `if not self.active` in `wait_for_all`: it takes longer, and
-  comes to the same.
-- `reporters = 0` or `+1`: the calling task is woken once for nothing, while the actors start.
-- `idle` beginning at -1, or again at 1; `idle != _HELD_UP`: a tick more or less.
+- `len(number) < 9`, `< 11`, `<= 10`; `self._names.get(base, 1)` or `-1`; `self._names[name] = 0`:
+  no group has so many actors, and a number is always more than 1.
+- `range(1)`, `range(3)` and `[]` for `range(2)`, `if not self.active` in `wait_for_all`: it takes
+  longer, and comes to the same.
+- `reporters` begins as any other number: the calling task is woken once for nothing, while the
+  actors start.
+- `cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
+- `called_away = False`: where Ctrl-C comes and an actor exits in one tick, either may be first.
+- `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
 - `errors[-1]` of a list of one.
 """
 
