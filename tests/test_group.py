@@ -17,6 +17,7 @@ all but these, which nobody could tell from the original:
 - `cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
 - `called_away = False`: where Ctrl-C comes and an actor exits in one tick, either may be first.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
+- `drive`, `await_interrupt` and `_begun` unprotected from Ctrl-C: what calls them is protected.
 - `errors[-1]` of a list of one.
 """
 
