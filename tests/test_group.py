@@ -2027,6 +2027,30 @@ async def test_promise_17_what_cannot_be_told_is_not_in_the_way_of_the_stop(
     assert f"'odd' at {'<string>:2 in wait' if odd == 'module' else __file__}" in caplog.text
 
 
+async def test_promise_17_a_task_of_somebody_else_in_the_nursery_is_not_taken_for_an_actor(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def guest(index: object) -> None:
+        await trio.sleep_forever()
+
+    async def execute() -> None:
+        nursery = trio.lowlevel.current_task().parent_nursery
+        assert nursery is not None
+        for index in 0, 1, ["not a number"]:
+            nursery.start_soon(guest, index)
+        with trio.CancelScope(shield=True):
+            await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None))
+    group.add(execute, ignore, grace=3)
+    await group.run()
+    (grace_ended,) = caplog.messages
+    assert grace_ended.endswith(".execute")
+    assert "guest" not in grace_ended
+
+
 async def test_promise_17_who_has_a_finite_grace_is_named_when_it_ends(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -2282,7 +2306,7 @@ async def test_promise_20_errors_of_odd_classes_harm_nothing(
 
 async def no_cycle_after(run: Callable[[], Awaitable[None]]) -> None:
     """Nothing waits for the collector once `run` is over."""
-    logging.getLogger("trio_rungroup").disabled = True  # pytest keeps what is logged
+    logging.getLogger("trio_rungroup").propagate = False  # pytest keeps what is logged
     await run()
     for _ in range(3):
         await trio.testing.wait_all_tasks_blocked()
@@ -2299,7 +2323,7 @@ async def no_cycle_after(run: Callable[[], Awaitable[None]]) -> None:
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
-        logging.getLogger("trio_rungroup").disabled = False
+        logging.getLogger("trio_rungroup").propagate = True
     assert ours == []
 
 
@@ -2307,6 +2331,20 @@ def is_ours(thing: object) -> bool:
     frame_file = thing.f_code.co_filename if isinstance(thing, types.FrameType) else ""
     module = type(thing).__module__.partition(".")[0]
     return "trio_rungroup" in frame_file or module == "trio_rungroup"
+
+
+async def fail_to_clean_up() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise ValueError  # with the Cancelled as its context
+
+
+async def fail_to_clean_up_with(errors: list[Exception]) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise errors.pop()  # held by no local of this frame: that would be a cycle of our own
 
 
 def test_the_search_for_cycles_knows_what_is_ours() -> None:
@@ -2330,12 +2368,6 @@ async def test_promise_20_no_reference_cycle_is_left(
 
     def broken(error: BaseException | None) -> object:
         return raise_new(OSError)
-
-    async def fail_to_clean_up() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            raise ValueError
 
     async def report_and_fail(*, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
@@ -2372,12 +2404,6 @@ async def test_promise_20_no_reference_cycle_is_left(
 async def test_promise_20_nor_after_an_actor_that_fails_when_its_grace_has_ended(
     autojump_clock: trio.testing.MockClock, interrupt: Interrupt | None, ended_by: str, nested: str
 ) -> None:
-    async def fail_to_clean_up() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            raise ValueError
-
     async def exit_later() -> None:
         try:
             await trio.sleep(3)
@@ -2408,6 +2434,126 @@ async def test_promise_20_nor_after_an_actor_that_fails_when_its_grace_has_ended
         del group
 
     await no_cycle_after(run)
+
+
+@pytest.mark.parametrize("struck", ["an actor", "the calling task"])
+def test_promise_20_nor_after_a_ctrl_c_whose_context_is_what_it_has_caused(struck: str) -> None:
+    async def strike() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    @trio.lowlevel.enable_ki_protection
+    async def protected() -> None:  # so it goes to the main task, which awaits run()
+        await strike()
+
+    async def run() -> None:
+        group = RunGroup()
+        group.add(fail_to_clean_up, ignore, grace=20)
+        group.add(strike if struck == "an actor" else protected, ignore, grace=3)
+        caught = False
+        try:
+            with trio.move_on_after(1):
+                await group.run()
+        except KeyboardInterrupt as error:
+            caught = isinstance(error.__context__, ValueError)
+        assert caught
+        del group
+
+    trio.run(no_cycle_after, run, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+async def test_promise_20_nor_after_an_actor_that_a_later_interrupt_knows() -> None:
+    async def run() -> None:
+        inner, group = RunGroup(), RunGroup()
+        inner.add(fail_to_clean_up)
+        group.add(inner.run)
+        group.add(functools.partial(give, 0, None), inner.interrupt)
+        await group.run()
+        assert inner.record is not None
+        assert isinstance(inner.record.error, ValueError)
+        del inner, group
+
+    await no_cycle_after(run)
+
+
+async def test_promise_20_nor_after_an_actor_that_runs_its_own_group() -> None:
+    async def run() -> None:
+        group = RunGroup()
+        find = weakref.ref(group)  # not by the group itself: that would be a cycle of our own
+
+        async def execute() -> None:
+            group = find()
+            assert group is not None
+            run = group.run()
+            del group
+            await run
+
+        group.add(execute)
+        with contextlib.suppress(RuntimeError):
+            await group.run()
+        del group
+
+    await no_cycle_after(run)
+
+
+async def test_promise_20_nor_after_a_coroutine_that_ctrl_c_kept_from_its_first_line() -> None:
+    async def fail() -> None:
+        raise ValueError
+
+    async def run() -> None:
+        error = await _begun(fail(), KeyboardInterrupt())
+        assert isinstance(error, BaseExceptionGroup)
+        del error
+
+    await no_cycle_after(run)
+
+
+async def test_promise_20_nor_after_an_interrupt_that_raises_the_same_error_as_its_actor() -> None:
+    def fail(errors: list[Exception], error: BaseException | None) -> None:
+        raise errors[0]
+
+    async def run() -> None:
+        errors: list[Exception] = [ValueError()]
+        group = RunGroup()
+        group.add(functools.partial(fail_to_clean_up_with, errors), functools.partial(fail, errors))
+        group.add(functools.partial(give, 0, None))
+        await group.run()
+        del group
+
+    await no_cycle_after(run)
+
+
+async def test_promise_20_nor_after_two_actors_that_raise_one_error_and_a_log_that_ends_all() -> (
+    None
+):
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise SystemExit
+
+    async def fail(errors: list[Exception]) -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            raise errors[0] from None
+
+    async def run() -> None:
+        errors: list[Exception] = [ValueError()]
+        group = RunGroup()
+        group.add(functools.partial(fail, errors))
+        group.add(functools.partial(fail_to_clean_up_with, errors), ignore)
+        group.add(functools.partial(give, 0, None))
+        with contextlib.suppress(SystemExit):
+            await group.run()
+        del group
+
+    log, handler = logging.getLogger("trio_rungroup"), Broken()
+    log.addHandler(handler)
+    try:
+        await no_cycle_after(run)
+    finally:
+        log.removeHandler(handler)
 
 
 async def test_promise_20_an_error_dies_with_its_handler_even_if_the_group_lives_no_longer() -> (

@@ -797,13 +797,16 @@ class _Run:
                 scope.cancel(reason=reason)
             _ask_again(self.nursery.child_tasks)
 
-    def tasks(self) -> dict[object, trio.lowlevel.Task]:
+    def tasks(self) -> dict[int, trio.lowlevel.Task]:
         """Find the tasks of the actors that have not exited, whatever they call themselves by now.
 
         Seldom asked for, so no run pays for a list (1 % of its time).
         """
-        frames = [(next(task.iter_await_frames())[0], task) for task in self.nursery.child_tasks]
-        return {frame.f_locals.get("index"): task for frame, task in frames}  # of `execute`
+        return {
+            inspect.getcoroutinelocals(task.coro)["index"]: task
+            for task in self.nursery.child_tasks
+            if getattr(task.coro, "cr_code", None) is _Run.execute.__code__
+        }
 
     def warn_of_waiting(self) -> None:
         tasks = self.tasks()
