@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 import trio
+from runs import raises
 
 from trio_rungroup import RunGroup, future_actor
 
@@ -74,12 +75,7 @@ async def test_the_value_of_the_future_is_the_value_of_the_actor(pool: ThreadPoo
 async def test_the_error_of_the_future_comes_out_unchanged(pool: ThreadPoolExecutor) -> None:
     cause, context, error = KeyError("cause"), ValueError("context"), LookupError("error")
 
-    def fail() -> None:
-        try:
-            raise context
-        except ValueError:
-            raise error from cause
-
+    fail = raises(error, cause=cause, context=context)
     group = RunGroup()
     group.add(*future_actor(lambda: pool.submit(fail)))
     with pytest.raises(LookupError) as caught:

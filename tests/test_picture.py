@@ -6,7 +6,6 @@ or covers another one, that only harmless SVG is used, and that no fact hangs on
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import math
@@ -21,9 +20,10 @@ import attrs
 import pytest
 import trio
 from hypothesis import given, settings, strategies as st
+from runs import ConfigError, ends, finished, stops
 from trio.testing import MockClock
 
-from trio_rungroup import Record, RunGroup
+from trio_rungroup import RunGroup
 from trio_rungroup._picture import _Font, _ticks
 
 SVG: Final = "{http://www.w3.org/2000/svg}"
@@ -37,40 +37,6 @@ ATTRIBUTES: Final = {
 }  # fmt: skip
 BLUE, CREAM, WHITE = "#0072b2", "#fff4de", "#ffffff"
 GREEN, RED, PURPLE = "#00795a", "#b8460a", "#8e4a78"
-
-
-class ConfigError(Exception):
-    pass
-
-
-def ends(after: float, error: BaseException | None = None) -> Callable[[], Awaitable[None]]:
-    async def execute() -> None:
-        await trio.sleep(after)
-        if error is not None:
-            raise error
-
-    return execute
-
-
-def stops(
-    after: float, error: BaseException | None = None
-) -> tuple[Callable[[], Awaitable[None]], Callable[[object], None]]:
-    """Make an actor that takes a while to stop when it is told to."""
-    told = trio.Event()
-
-    async def execute() -> None:
-        await told.wait()
-        await ends(after, error)()
-
-    return execute, lambda _: told.set()
-
-
-async def finished(group: RunGroup) -> Record:
-    with contextlib.suppress(Exception, KeyboardInterrupt, SystemExit, BaseExceptionGroup):
-        await group.run()
-    assert group.record is not None
-    return group.record
-
 
 # ---- runs, and their pictures ----
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import subprocess
 import sys
@@ -12,43 +11,11 @@ from typing import Any, NoReturn
 
 import pytest
 import trio
+from runs import ConfigError, ends, finished, stops
 from trio.testing import MockClock
 
 from trio_rungroup import Record, RunGroup
 from trio_rungroup._record import ActorRecord, columns, fit, rows, seconds, shorten
-
-
-class ConfigError(Exception):
-    pass
-
-
-def ends(after: float, error: BaseException | None = None) -> Callable[[], Awaitable[None]]:
-    async def execute() -> None:
-        await trio.sleep(after)
-        if error is not None:
-            raise error
-
-    return execute
-
-
-def stops(
-    after: float, error: BaseException | None = None
-) -> tuple[Callable[[], Awaitable[None]], Callable[[object], None]]:
-    """Make an actor that takes a while to stop when it is told to."""
-    told = trio.Event()
-
-    async def execute() -> None:
-        await told.wait()
-        await ends(after, error)()
-
-    return execute, lambda _: told.set()
-
-
-async def finished(group: RunGroup) -> Record:
-    with contextlib.suppress(Exception, KeyboardInterrupt, SystemExit, BaseExceptionGroup):
-        await group.run()
-    assert group.record is not None
-    return group.record
 
 
 def virtual(main: Callable[[], Awaitable[Record]]) -> Record:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
+from runs import raises
 
 from trio_rungroup import RunGroup, thread_actor
 
@@ -36,12 +37,7 @@ async def test_what_the_function_returns_is_what_the_actor_returns() -> None:
 async def test_what_the_function_raises_comes_out_unchanged() -> None:
     cause, context, error = KeyError("cause"), ValueError("context"), LookupError("error")
 
-    def fail() -> None:
-        try:
-            raise context
-        except ValueError:
-            raise error from cause
-
+    fail = raises(error, cause=cause, context=context)
     group = RunGroup()
     group.add(*thread_actor(fail, nothing))
     with pytest.raises(LookupError) as caught:
