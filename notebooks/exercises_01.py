@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
@@ -25,6 +27,9 @@ def check(make_group: Callable[[], RunGroup]) -> None:
         hint = f"make_group() raised {error!r}."
     else:
         hint = f"it returned {group!r}. Is there a `return group` at the end?"
+    if inspect.iscoroutine(group):
+        group.close()
+        hint = "it has nothing to wait for: write `def make_group()`, without `async`."
     if not isinstance(group, RunGroup):
         verdict((False, "make_group() returns a RunGroup", hint))
         return
@@ -48,8 +53,8 @@ def check(make_group: Callable[[], RunGroup]) -> None:
             f"the first is {first.name if first else 'nobody'}. When does each return or raise?",
         ),
         (
-            first is not None and first.exited == 1.6,
-            "it exits at exactly 1.6 s",
+            first is not None and math.isclose(first.exited or 0, 1.6),
+            "it exits at 1.6 s",
             f"it exits at {first.exited if first else '…'} s. `await trio.sleep(1.6)` waits.",
         ),
         (
@@ -87,6 +92,20 @@ def nobody_returns_the_group() -> None:
     right_group()
 
 
+async def it_is_async() -> RunGroup:
+    return right_group()
+
+
+def the_watchdog_looks_too_late() -> RunGroup:
+    async def watchdog() -> None:
+        await trio.sleep(1.61)
+        raise OSError("the disk is full")
+
+    group = _of(server, ticker, job)
+    group.add(watchdog, name="watchdog")
+    return group
+
+
 def the_job_is_gone() -> RunGroup:
     return _of(server, ticker, watchdog)
 
@@ -115,10 +134,24 @@ def _of(*actors: Callable[[], object]) -> RunGroup:
     return group
 
 
+def the_watchdog_looks_again_and_again() -> RunGroup:
+    async def watchdog() -> None:
+        for _ in range(16):
+            await trio.sleep(0.1)
+        raise OSError("the disk is full")
+
+    group = _of(server, ticker, job)
+    group.add(watchdog, name="watchdog")
+    return group
+
+
+ALSO_RIGHT = [the_watchdog_looks_again_and_again]
 MISTAKES = [
     the_job_still_goes_first,
     it_returns_the_error,
     nobody_returns_the_group,
+    it_is_async,
+    the_watchdog_looks_too_late,
     the_job_is_gone,
     nobody_ever_exits_a_hang,
     it_goes_round_in_circles,

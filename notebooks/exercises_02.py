@@ -13,6 +13,7 @@ Function = Callable[[], Awaitable[Any]]
 Collect = Callable[[list[Function]], Awaitable[Any]]
 
 _RESULTS = ["slow", "quick", "middle"]
+_PLACES = "Give each place in the list a result of its own."
 _TOO_EARLY = "Inside the block no child has run yet: read the results after it."
 
 
@@ -29,9 +30,20 @@ def check(collect: Collect) -> None:
         await trio.sleep(1.5)
         raise OSError("no network")
 
+    times = 0
+
+    async def count() -> str:
+        nonlocal times
+        times += 1
+        result = f"call {times}"
+        await trio.sleep(1.5)
+        return result
+
     three = [functools.partial(work, s, r) for s, r in zip((3, 1, 2), _RESULTS, strict=True)]
     outcome = attempt(collect, three)
     called = sorted(calls)
+    one, two = (functools.partial(work, seconds, f"{seconds} s") for seconds in (1, 2))
+    twice = attempt(collect, [two, count, one, count])
     nothing = attempt(collect, [])
     failed = attempt(collect, [fail, functools.partial(work, 3, "slow")])
     verdict(
@@ -49,6 +61,12 @@ def check(collect: Collect) -> None:
             _as_list(outcome.value) == _RESULTS,
             "the results are in the order of the functions",
             _why_not_in_order(outcome),
+        ),
+        (
+            _as_list(twice.value)
+            in (["2 s", "call 1", "1 s", "call 2"], ["2 s", "call 2", "1 s", "call 1"]),
+            "also where one is in the list twice, and each call has a result of its own",
+            f"the functions take 2 s, 1.5 s, 1 s, and the same 1.5 s again; {twice}. {_PLACES}",
         ),
         (
             outcome.error is None and outcome.ended == 3,
@@ -150,6 +168,30 @@ async def as_they_come(functions: list[Function]) -> list[Any]:
     return results
 
 
+async def inserted_in_their_places(functions: list[Function]) -> list[Any]:
+    results: list[Any] = []
+
+    async def one(index: int) -> None:
+        results.insert(index, await functions[index]())
+
+    async with trio.open_nursery() as nursery:
+        for index in range(len(functions)):
+            nursery.start_soon(one, index)
+    return results
+
+
+async def by_function(functions: list[Function]) -> list[Any]:
+    results: dict[Function, Any] = {}
+
+    async def one(function: Function) -> None:
+        results[function] = await function()
+
+    async with trio.open_nursery() as nursery:
+        for function in functions:
+            nursery.start_soon(one, function)
+    return [results[function] for function in functions]
+
+
 async def without_return(functions: list[Function]) -> None:
     await as_they_come(functions)
 
@@ -231,6 +273,8 @@ MISTAKES = [
     one_after_the_other,
     in_a_nursery_each,
     as_they_come,
+    inserted_in_their_places,
+    by_function,
     without_return,
     with_a_lost_error,
     reads_inside_the_block,

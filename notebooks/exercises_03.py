@@ -64,7 +64,11 @@ def check(with_clean_up: WithCleanUp) -> None:
     cancelled = _Scene(clean_up_takes=1.5, work_takes=9, limit=1)
     stuck = _Scene(clean_up_takes=_HANGS, work_takes=9, limit=1)
     stuck_after_good = _Scene(clean_up_takes=_HANGS)
-    for scene in (good, bad, cancelled, stuck, stuck_after_good):
+    stuck_after_bad = _Scene(clean_up_takes=_HANGS, error=error)
+    cut = _Scene(clean_up_takes=1.5, limit=1.5)
+    cut_after_bad = _Scene(clean_up_takes=1.5, limit=1.5, error=error)
+    stucks, cuts = (stuck, stuck_after_good, stuck_after_bad), (cut, cut_after_bad)
+    for scene in (good, bad, cancelled, *stucks, *cuts):
         scene.outcome = attempt(functools.partial(scene.play, with_clean_up))
     is_stub = isinstance(good.outcome.error, NotImplementedError)
     verdict(
@@ -94,6 +98,11 @@ def check(with_clean_up: WithCleanUp) -> None:
             f"it {_did(cancelled)}. In a cancelled scope every checkpoint raises; what stops that?",
         ),
         (
+            all(scene.done == 2.5 for scene in cuts),
+            "also when the cancellation comes only while it is cleaning up",
+            f"cancelled at 1.5 s; it {_did(cut if cut.done != 2.5 else cut_after_bad)}. Shield it always.",
+        ),
+        (
             stuck.outcome.ended == 3,
             "a clean-up that hangs is given up after 2 s while everything is being cancelled",
             f"cancelled at 1 s, so it should be over at 3 s; {_ended(stuck)}.",
@@ -102,6 +111,11 @@ def check(with_clean_up: WithCleanUp) -> None:
             stuck_after_good.outcome.ended == 3 and stuck_after_good.outcome.value == "result",
             "a clean-up that hangs is given up after 2 s, and the result still comes out",
             f"the work was done at 1 s; {_ended(stuck_after_good)}.",
+        ),
+        (
+            stuck_after_bad.outcome.ended == 3 and stuck_after_bad.outcome.error is error,
+            "and so does the error of work that failed",
+            f"the work failed at 1 s; {_ended(stuck_after_bad)}.",
         ),
         (
             all(scene.caught and not scene.went_on for scene in (cancelled, stuck)),
@@ -201,6 +215,34 @@ async def only_when_cancelled(work: Function, clean_up: Function) -> Any:
         raise
 
 
+async def with_a_shield_when_cancelled_only(work: Function, clean_up: Function) -> Any:
+    try:
+        result = await work()
+    except BaseException:
+        with trio.move_on_after(2, shield=True):
+            await clean_up()
+        raise
+    with trio.move_on_after(2):
+        await clean_up()
+    return result
+
+
+async def without_a_limit_after_an_error(work: Function, clean_up: Function) -> Any:
+    try:
+        result = await work()
+    except Exception:
+        with trio.CancelScope(shield=True):
+            await clean_up()
+        raise
+    except trio.Cancelled:
+        with trio.move_on_after(2, shield=True):
+            await clean_up()
+        raise
+    with trio.move_on_after(2, shield=True):
+        await clean_up()
+    return result
+
+
 async def without_the_result(work: Function, clean_up: Function) -> None:
     try:
         await work()
@@ -218,5 +260,7 @@ MISTAKES = [
     with_a_swallowed_cancellation,
     with_an_error_instead,
     only_when_cancelled,
+    with_a_shield_when_cancelled_only,
+    without_a_limit_after_an_error,
     without_the_result,
 ]

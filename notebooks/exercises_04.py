@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeAlias
@@ -54,6 +55,11 @@ class _Scene:
     jobs: list[_Job]
     first: _Job | None
     at: float
+    limit: float = math.inf  # of a scope around it
+
+    async def play(self, first_error: FirstError) -> object:
+        with trio.move_on_after(self.limit):
+            return await first_error(*self.jobs)
 
     def hint(self, outcome: Attempt) -> str | None:
         """Say what is wrong, or None."""
@@ -112,10 +118,14 @@ def check(first_error: FirstError) -> None:
             four,
             1.5,
         ),
+        _Scene("cancelled from outside at 3 s: so it is", [patient()], None, 3.0, limit=3),
     ]
     demands: list[tuple[object, str, str]] = []
     for scene in scenes:
-        outcome = attempt(first_error, *scene.jobs)
+        if scene.limit < math.inf:
+            outcome = attempt(scene.play, first_error)
+        else:
+            outcome = attempt(first_error, *scene.jobs)
         hint = scene.hint(outcome)
         if isinstance(outcome.error, NotImplementedError):
             hint = _FIRST_HINT
@@ -154,7 +164,10 @@ async def _swallows_it(*async_fns: AsyncFn) -> BaseException | None:
 
 
 def _collecting(
-    *, cancels: bool = True, chosen: int | None = 0, copies: bool = False
+    *,
+    cancels: bool = True,
+    chosen: int | None = 0,
+    copies: bool = False,
 ) -> FirstError:
     async def first_error(*async_fns: AsyncFn) -> None:
         in_time: list[Exception] = []
@@ -177,6 +190,11 @@ def _collecting(
             raise RuntimeError(str(error)) if copies else error
 
     return first_error
+
+
+async def _in_a_shield(*async_fns: AsyncFn) -> None:
+    with trio.CancelScope(shield=True):
+        await _collecting()(*async_fns)
 
 
 async def _one_after_the_other(*async_fns: AsyncFn) -> None:
@@ -233,6 +251,7 @@ MISTAKES: list[Callable[..., object]] = [
     _collecting(chosen=-1),
     _collecting(chosen=None),  # the first of the list
     _collecting(copies=True),
+    _in_a_shield,
     _one_after_the_other,
     _hangs,
     _hangs_behind_a_shield,

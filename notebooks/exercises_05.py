@@ -55,9 +55,10 @@ class _Runner:
     seconds: float
     tidies_up: float = 0
     deaf: bool = False
+    brings: bool = True
     gone: float | None = None
 
-    async def __call__(self) -> str:
+    async def __call__(self) -> str | None:
         try:
             with trio.CancelScope(shield=self.deaf):
                 await trio.sleep(self.seconds)
@@ -65,7 +66,7 @@ class _Runner:
             with trio.CancelScope(shield=True):
                 await trio.sleep(self.tidies_up)
             self.gone = trio.current_time()
-        return self.name
+        return self.name if self.brings else None
 
 
 def check_race(race: Race) -> None:
@@ -87,15 +88,22 @@ def check_race(race: Race) -> None:
             "The second value must not replace the first.",
             [_Runner("deaf", 2.5, deaf=True)],
         ),
+        (
+            "the same, and the hare brings nothing",
+            2.5,
+            "None is a value like any other: it does not tell whether somebody has won.",
+            [_Runner("deaf", 2.5, deaf=True)],
+        ),
     ):
-        hare = _Runner("hare", 1.0)
+        hare = _Runner("hare", 1.0, brings="brings nothing" not in what)
+        value = "hare" if hare.brings else None
         outcome = attempt(race, *losers, hare)
-        right = (outcome.value, outcome.ended) == ("hare", at)
+        right = (outcome.error, outcome.value, outcome.ended) == (None, value, at)
         gone = [runner.gone for runner in (hare, *losers)]
         yours = f"{outcome}. {hint}"
         if right:
             yours = f"the value is right, but somebody did not run, or was not cancelled. {hint}"
-        elif outcome.value is None and outcome.error is None:
+        elif outcome.value is None and outcome.error is None and hare.brings:
             yours = f"{outcome}. What a task returns goes nowhere; write it down where the parent "
             yours += "finds it, and return it after the nursery."
         elif _not_written(outcome):
@@ -103,7 +111,7 @@ def check_race(race: Race) -> None:
             yours += "function; the first that comes back writes down its value, and cancels "
             yours += "nursery.cancel_scope."
         all_gone = gone == [1.0, *(at for _ in losers)]
-        demands.append((right and all_gone, f"{what}: 'hare' after {at:g} s", yours))
+        demands.append((right and all_gone, f"{what}: {value!r} after {at:g} s", yours))
         if outcome.spins:  # and would in the others, too, which takes its time
             break
     verdict(*demands)
@@ -125,7 +133,7 @@ class _Replay:
     def _pair(self, index: int, actor: dict[str, Any]) -> tuple[Execute, Interrupt]:
         told = trio.Event()
 
-        async def execute() -> str:
+        async def execute() -> str | None:
             with trio.move_on_after(math.inf if actor["exits_at"] is None else actor["exits_at"]):
                 await told.wait()
             message = actor["error"]
@@ -137,7 +145,7 @@ class _Replay:
                 error = TraceError(message)
                 self.raised.append(error)
                 raise error
-            return f"value {index}"
+            return _value_of(index)
 
         async def interrupt(error: BaseException | None) -> None:
             self.events.append(["interrupt", index, None if error is None else str(error)])
@@ -239,12 +247,16 @@ class _Replay:
                 "the first exit settles the result, and later ones change nothing: raise what "
                 "the first one raised, that very object; return if it returned."
             )
-        return "after a clean first exit, return what that actor returned."
+        return "after a clean first exit, return what that actor returned, be it None."
+
+
+def _value_of(index: int) -> str | None:
+    return f"value {index}" if index else None  # most actors have nothing to return
 
 
 def _result_of(trace: dict[str, Any]) -> str:
     _, index, error = trace["events"][0]
-    what = f"returns 'value {index}'" if error is None else f"raises {error!r}"
+    what = f"returns {_value_of(index)!r}" if error is None else f"raises {error!r}"
     return f"{what} at {trace['returned_at']:g}"
 
 
@@ -329,6 +341,7 @@ def _variant(
     interrupts: bool = True,
     raises: str = "itself",
     value: bool = True,
+    none_counts: bool = True,
     polls: bool = False,
     late: bool = False,
 ) -> RunGroupFn:
@@ -368,6 +381,8 @@ def _variant(
         for _, interrupt in actors if late else ():
             await interrupt(exits[0][1])
         result, error = exits[chosen]
+        if not none_counts:
+            result, error = next((each for each in exits if each != (None, None)), exits[0])
         if error is not None and raises == "copy":
             raise TraceError(str(error))
         if error is not None and raises == "itself":
@@ -432,6 +447,22 @@ async def _last_one_wins(*async_fns: Execute) -> object:
     return winner
 
 
+async def _none_has_not_won(*async_fns: Execute) -> object:
+    winner: object = None
+
+    async def run_one(async_fn: Execute) -> None:
+        nonlocal winner
+        value = await async_fn()
+        if winner is None:
+            winner = value
+        nursery.cancel_scope.cancel(reason="somebody has won")
+
+    async with trio.open_nursery() as nursery:
+        for async_fn in async_fns:
+            nursery.start_soon(run_one, async_fn)
+    return winner
+
+
 async def _only_the_first_runs(*async_fns: Execute) -> object:
     return await async_fns[0]()
 
@@ -473,6 +504,7 @@ RACE_MISTAKES: list[Race] = [
     _waits_for_all,
     _returns_it_from_the_task,
     _last_one_wins,
+    _none_has_not_won,
     _only_the_first_runs,
     _hangs,
     _hangs_behind_a_shield,
@@ -492,6 +524,7 @@ MISTAKES: list[RunGroupFn] = [
     _variant(raises="copy"),  # not the very object
     _variant(raises="nothing"),  # swallowed
     _variant(value=False),  # the value is lost
+    _variant(none_counts=False),  # a return of None is taken for no exit
     _variant(polls=True),  # burns the processor
     _variant(late=True),  # the interrupts after the nursery
     _everybody_tells_everybody,
