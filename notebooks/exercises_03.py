@@ -100,7 +100,7 @@ def check(with_clean_up: WithCleanUp) -> None:
         (
             all(scene.done == 2.5 for scene in cuts),
             "also when the cancellation comes only while it is cleaning up",
-            f"cancelled at 1.5 s; it {_did(cut if cut.done != 2.5 else cut_after_bad)}. Shield it always.",
+            f"cancelled at 1.5 s; it {_did(cut if cut.done != 2.5 else cut_after_bad)}. Shield it.",
         ),
         (
             stuck.outcome.ended == 3,

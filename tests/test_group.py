@@ -33,7 +33,7 @@ import signal
 import sys
 import types
 import weakref
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -807,6 +807,22 @@ async def test_promise_8_it_reaches_into_groups_at_every_depth(
     else:
         seconds = 9
     assert innermost.record.actors[0].exited == seconds
+
+
+async def test_promise_8_what_a_shield_kept_from_a_group_is_not_held_against_it_later(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    inner, outer = RunGroup(), RunGroup(grace=2)
+    inner.add(trio.sleep_forever, ignore, grace=3)
+
+    async def shielding() -> None:
+        with trio.CancelScope(shield=True), trio.move_on_after(6):
+            await inner.run()
+
+    outer.add(shielding, ignore)
+    outer.add(functools.partial(give, 1, None))
+    await outer.run()
+    assert trio.current_time() == 9
 
 
 async def test_promise_8_an_interrupt_that_ignores_it_keeps_no_other_from_being_cancelled(
@@ -2027,6 +2043,63 @@ async def test_promise_17_what_cannot_be_told_is_not_in_the_way_of_the_stop(
     assert f"'odd' at {'<string>:2 in wait' if odd == 'module' else __file__}" in caplog.text
 
 
+@contextlib.contextmanager
+def times_of_logging(times: list[float]) -> Iterator[None]:
+    handler, log = logging.Handler(), logging.getLogger("trio_rungroup")
+    handler.emit = lambda record: times.append(trio.current_time())  # type: ignore[method-assign]
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+@pytest.mark.parametrize("request_at", [2, 15])
+async def test_promise_17_who_stays_after_all_graces_have_ended_is_named_ten_seconds_later(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, request_at: float
+) -> None:
+    times: list[float] = []
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None))
+    group.add(functools.partial(stubborn, 500), ignore, grace=100, name="with a grace")
+    group.add(functools.partial(stubborn, 500), ignore, name="without one")
+    with trio.move_on_after(request_at), times_of_logging(times):
+        await group.run()
+    assert times == ([11] if request_at == 2 else [11, 25])
+    assert caplog.text.count("'without one'") == 1
+    assert caplog.text.count("'with a grace'") == 1
+
+
+async def test_promise_17_whose_interrupt_has_failed_is_named_for_there_is_no_grace_to_come(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(error: BaseException | None) -> None:
+        raise ValueError
+
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None))
+    group.add(functools.partial(stubborn, 500), broken, grace=20, name="stubborn")
+    await group.run()
+    _, warning = caplog.messages
+    assert warning.startswith("the stop has been waiting for 10 s for:\n  'stubborn' at ")
+
+
+async def test_promise_17_an_interrupt_that_holds_up_the_others_is_named_though_it_has_a_grace(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def slow(error: BaseException | None) -> None:
+        await trio.sleep(300)
+
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None))
+    group.add(trio.sleep_forever, slow, grace=200, name="slow")
+    group.add(trio.sleep_forever, name="its turn has not come")
+    await group.run()
+    warning, _ = caplog.messages
+    assert "'its turn has not come'" in warning
+    assert "'the interrupt of slow'" in warning
+
+
 async def test_promise_17_a_task_of_somebody_else_in_the_nursery_is_not_taken_for_an_actor(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -2059,11 +2132,8 @@ async def test_promise_17_who_has_a_finite_grace_is_named_when_it_ends(
     group.add(wait_here, ignore, name="with a grace", grace=15)
     group.add(functools.partial(give, 1, None))
     times: list[float] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: times.append(trio.current_time())  # type: ignore[method-assign]
-    logging.getLogger("trio_rungroup").addHandler(handler)
-    await group.run()
-    logging.getLogger("trio_rungroup").removeHandler(handler)
+    with times_of_logging(times):
+        await group.run()
     assert times == [16, 21]
     first, second = caplog.messages
     assert first.startswith("cancelled because the grace has ended:\n  'with a grace' at ")
@@ -2253,6 +2323,26 @@ class OwnArguments(Exception):
     args: Any = None
 
 
+class ArgumentsWithoutTruth(Exception):
+    @property
+    def args(self) -> Any:  # such as an array of numbers
+        return NoTruth()
+
+    @args.setter
+    def args(self, value: object) -> None:
+        pass
+
+
+class NoTraceback(Exception):
+    @property
+    def __traceback__(self) -> Any:
+        raise RuntimeError("no traceback")
+
+    @__traceback__.setter
+    def __traceback__(self, value: object) -> None:
+        pass
+
+
 class NoTruth(Exception):
     def __bool__(self) -> bool:
         raise RuntimeError("neither true nor false")
@@ -2283,7 +2373,19 @@ class NoContext(Exception):
         raise RuntimeError("no context")
 
 
-@pytest.mark.parametrize("kind", [OwnArguments, NoTruth, Empty, NoEquality, EqualToAll, NoContext])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        OwnArguments,
+        ArgumentsWithoutTruth,
+        NoTraceback,
+        NoTruth,
+        Empty,
+        NoEquality,
+        EqualToAll,
+        NoContext,
+    ],
+)
 async def test_promise_20_errors_of_odd_classes_harm_nothing(
     autojump_clock: trio.testing.MockClock,
     kind: type[Exception],
@@ -2711,6 +2813,31 @@ async def test_an_actor_that_leaves_its_scopes_in_disorder_cannot_hang_the_group
         group.add(trio.sleep_forever)
         with pytest.raises(RuntimeError, match="stack corrupted"):
             await group.run()
+
+
+async def test_nor_can_an_interrupt_that_does(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, group, kept = list[Any](), RunGroup(grace=5), list[Any]()
+
+    async def open_scopes() -> AsyncGenerator[None]:
+        with trio.fail_after(9):
+            yield
+
+    async def interrupt(error: BaseException | None) -> None:
+        kept.append(open_scopes())
+        await anext(kept[0])
+        raise ValueError("and fails")
+
+    group.add(functools.partial(give, 1, "value"), interrupt)
+    group.add(trio.sleep_forever, log.append, grace=3)
+    assert await group.run() == "value"
+    assert trio.current_time() == 4
+    assert log == [None]
+    complaint, failure, _ = caplog.records
+    assert "stack corrupted" in f"{complaint.exc_info}"
+    assert "and fails" in f"{failure.exc_info}"
+    await kept[0].aclose()
 
 
 async def test_any_awaitable_will_do() -> None:

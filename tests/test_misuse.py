@@ -381,6 +381,22 @@ async def test_an_error_that_cannot_be_put_into_words_is_raised_all_the_same(
         str(error)
 
 
+async def test_an_interrupt_is_judged_by_what_is_called_and_not_by_what_it_wraps() -> None:
+    calls: list[object] = []
+
+    def close() -> None:
+        calls.append("closed")
+
+    @functools.wraps(close)
+    def wrapper(*args: object) -> None:
+        close()
+
+    group = RunGroup()
+    group.add(trio.lowlevel.checkpoint, wrapper)
+    await group.run()
+    assert calls == ["closed"]
+
+
 async def test_a_call_that_fails_is_the_actors_error() -> None:
     error = await run_with(failing_call)
     assert isinstance(error, TypeError)

@@ -131,7 +131,8 @@ def as_coroutine(result: object, function: Callable[..., object]) -> Coroutine[A
 
 def asyncio_hint(error: BaseException) -> str:
     """Explain the two errors that asyncio code raises on trio; empty for any other."""
-    text = error.args[0] if error.args and type(error) in (RuntimeError, TypeError) else None
+    # No look at the arguments of other classes: they may be anything.
+    text = error.args[0] if type(error) in (RuntimeError, TypeError) and error.args else None
     if isinstance(text, str) and text.startswith(_ASYNCIO_ERRORS):
         return f" ({_ASYNCIO_HELP})"
     return ""
@@ -168,7 +169,7 @@ async def _await(awaitable: Awaitable[object]) -> object:
 
 def _takes_one_argument(function: Callable[..., object]) -> bool:
     try:
-        signature = inspect.signature(function)
+        signature = inspect.signature(function, follow_wrapped=False)  # it is what will be called
     except (TypeError, ValueError):  # built-in functions need not tell
         return True
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import types
 from typing import Final, cast
 
 import trio
 
 # An exception class may define an attribute of its own in this place, or refuse to be set.
 _CONTEXT: Final = vars(BaseException)["__context__"]
+_TRACEBACK: Final = vars(BaseException)["__traceback__"]
 
 
 def without_cancelled(error: BaseException) -> BaseException | None:
@@ -38,6 +40,10 @@ def bare_in(error: BaseException) -> BaseException | None:
 
 def context_of(error: BaseException) -> BaseException | None:
     return cast("BaseException | None", _CONTEXT.__get__(error))
+
+
+def traceback_of(error: BaseException) -> types.TracebackType | None:
+    return cast("types.TracebackType | None", _TRACEBACK.__get__(error))
 
 
 def set_context(error: BaseException, context: BaseException | None) -> None:

@@ -15,8 +15,8 @@ after it, as itself. Three kinds of task take part:
 - one more task (`_Run.await_interrupts`) goes on with the interrupts from the first async
   one on, so that a slow one cannot keep the calling task from watching.
 
-In a group without interrupts the nursery's own scope stands for all the scopes: nobody could
-tell a difference, but by the time it takes (and in one case that `RunGroup.interrupt` tells of).
+In a group without interrupts the nursery's own scope stands for all the scopes: that is only
+faster, but for the one case that `RunGroup.interrupt` tells of.
 
 Groups nest, and a cancellation reaches all groups inside each other in one instant, each as its
 first request to stop. So a run that ends its graces tells the runs inside it (`_ask_again`).
@@ -24,9 +24,10 @@ first request to stop. So a run that ends its graces tells the runs inside it (`
 Every function here that must not be torn apart by Ctrl-C is protected from it, or called by none
 but those; the actor's own code is awaited through `_unprotected`, so that it still obeys.
 
-No frame that cancels a scope may end with a local that leads to an error, an actor or a record: the
-`Cancelled` that trio makes then holds that frame, and where it becomes the context of the actor's
-error, error and frame hold each other. Hence the `del` at the end of so many functions.
+A function that calls `cancel()` lets go of every error, actor and record before it ends. For trio
+makes the `Cancelled` within that call, its traceback keeps the frames around it alive, and what the
+actor then raises has it for its context: the error and a frame with the error in it would hold each
+other. Hence the `del` at the end of so many functions.
 """
 
 from __future__ import annotations
@@ -52,7 +53,14 @@ from ._checks import (
     check_interrupt,
     default_name,
 )
-from ._errors import bare_in, context_of, displace, set_context, without_cancelled
+from ._errors import (
+    bare_in,
+    context_of,
+    displace,
+    set_context,
+    traceback_of,
+    without_cancelled,
+)
 from ._record import ActorRecord, Record, describe, shorten
 from ._where import where
 
@@ -180,7 +188,6 @@ class RunGroup:
         check_execute(execute)
         if interrupt is not None:
             check_interrupt(interrupt)
-            self._has_interrupts = True
         if grace != math.inf:
             grace = as_grace(grace)
             if interrupt is None and grace != math.inf:
@@ -190,6 +197,7 @@ class RunGroup:
                 )
         name = self._unique_name(execute, name)
         self._actors.append(_Actor(name, execute, interrupt, grace, ends_group, reports_started))
+        self._has_interrupts = self._has_interrupts or interrupt is not None
         return execute
 
     @enable_ki_protection
@@ -267,9 +275,10 @@ class RunGroup:
         Does nothing when no run is under way or the stop has begun: to interrupt a group,
         start it with `await nursery.start(group.run)`. With `run` this makes a pair, so
         groups nest: `outer.add(inner.run, inner.interrupt)`. When all graces end in the
-        outer one, they end in the inner one, too. (Except for an inner group without its
-        `interrupt`, in one where no actor has an interrupt: there, a cancellation from
-        outside that comes after the stop has begun is met by nobody.)
+        outer one, they end in the inner one, too. One gap: where no actor of the outer group
+        has an interrupt, a timeout around `outer.run()` that expires after the stop has begun
+        does not end the graces of the groups inside. Adding those with their `interrupt`
+        closes it.
 
         Args:
             error: What the interrupts are given.
@@ -333,18 +342,19 @@ class _Run:
     began_outside = False
     cancelled_outside = False
     not_interrupted: Iterator[int] = iter(())  # the actors whose turn will come
-    cancelled_by_us = 0  # an index: actors before it that have no interrupt, we have cancelled
+    cancelled_by_us = 0  # of actors[:cancelled_by_us], we have cancelled those without interrupt
     interrupt_scope: trio.CancelScope | None = None  # of an async interrupt, while it is awaited
     interrupts_task: trio.lowlevel.Task
     awaited: int  # the actor whose interrupt it is
-    group_deadline = math.inf
+    patience_ends = group_deadline = math.inf
+    named: frozenset[int] = frozenset()  # the actors that a warning has named
     deadlines: list[tuple[float, int]]  # a heap: until when, which actor; made for the alarm
     graces_over: str | None = None  # why they are
     asked_again = False  # by the run around this one
     alarm: trio.CancelScope | None = None
 
-    # The result, what goes first comes first: Ctrl-C and its like, never in a group; the
-    # error; a cancellation from outside; a Cancelled that somebody had kept; the value.
+    # The result, in order of precedence: Ctrl-C and its like, never in a group; the error;
+    # a cancellation from outside; a Cancelled that somebody had kept; the value.
     bare: BaseException | None = None
     error: BaseException | None = None
     stray: BaseException | None = None
@@ -443,6 +453,7 @@ class _Run:
                     task_status.started({name: self.started[name] for name in names})
             while not self.stopped:
                 await self.sleep()
+                self.asked_again = False  # the cancellation that goes with it has not reached us
         except BaseException as exc:  # noqa: BLE001 - kept by hit()
             error = exc
         if error is not None:
@@ -469,6 +480,7 @@ class _Run:
     def begin_stop(self) -> None:
         """Cancel all, or call the interrupts until there is one to wait for."""
         self.group_deadline = self.stopped_at + self.grace
+        self.patience_ends = self.stopped_at + _PATIENCE
         if not self.scopes:
             self.record.interrupt_all_at(self.now())
             if not self.cancelled_outside:
@@ -489,7 +501,6 @@ class _Run:
         for _ in range(2):
             if self.active:
                 await trio.lowlevel.cancel_shielded_checkpoint()
-        patience_ends = self.stopped_at + _PATIENCE
         if self.active:
             self.deadlines = self.deadlines_so_far()
         error: BaseException | None = None
@@ -497,9 +508,9 @@ class _Run:
             # What has cancelled us already would only wake us again; and where the actors have no
             # scopes, the nursery's own is cancelled by now, and that includes us.
             shield = self.cancelled_outside or not self.scopes
-            if self.asked_again and shield:  # else a second cancellation comes in another moment
+            if self.asked_again and shield:  # without a shield we meet the cancellation itself
                 self.end_all_graces(_AGAIN)
-            deadline = min(patience_ends, self.next_deadline())
+            deadline = min(self.patience_ends, self.next_deadline())
             try:
                 with trio.CancelScope(deadline=deadline, shield=shield) as self.alarm:
                     await self.sleep()
@@ -511,8 +522,8 @@ class _Run:
                 self.end_all_graces(_SECOND)
             now = self.clock.current_time()
             self.end_graces_due(now)
-            if now >= patience_ends:
-                patience_ends = math.inf
+            if now >= self.patience_ends:
+                self.patience_ends = math.inf
                 self.warn_of_waiting()
 
     async def sleep(self) -> None:
@@ -706,33 +717,41 @@ class _Run:
     @enable_ki_protection
     async def await_interrupts(self, pending: _Pending | None) -> None:
         """Await an interrupt, and go on with those that follow it, one at a time."""
-        while pending is not None:
-            await self.await_interrupt(pending)
-            pending = self.call_interrupts(is_cancelled=_is_cancelled())
-        self.active -= 1
-        if self.active == 0:
-            self.wake()
+        try:
+            while pending is not None:
+                await self.await_interrupt(pending)
+                pending = self.call_interrupts(is_cancelled=_is_cancelled())
+        finally:
+            self.active -= 1
+            if self.active == 0:
+                self.wake()
 
     @enable_ki_protection
     async def await_interrupt(self, pending: _Pending) -> None:
         """Await one interrupt within its actor's deadline."""
         error: BaseException | None = None
+        complaint: BaseException | None = None
         deadline = pending.deadline
         self.interrupts_task, self.awaited = trio.lowlevel.current_task(), pending.position
-        with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
-            self.interrupt_scope = scope
-            if self.graces_over is not None:
-                scope.cancel(reason=self.graces_over)
-            try:
-                await _unprotected(pending.coroutine)
-            except BaseException as exc:  # noqa: BLE001 - kept below
-                error = exc
-            if isinstance(error, KeyboardInterrupt):
-                error = await _begun(pending.coroutine, error)
-            self.interrupt_scope = None
+        try:
+            with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
+                self.interrupt_scope = scope
+                if self.graces_over is not None:
+                    scope.cancel(reason=self.graces_over)
+                try:
+                    await _unprotected(pending.coroutine)
+                except BaseException as exc:  # noqa: BLE001 - kept below
+                    error = exc
+                if isinstance(error, KeyboardInterrupt):
+                    error = await _begun(pending.coroutine, error)
+        except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
+            complaint = exc
+        self.interrupt_scope = None
+        if complaint is not None:
+            self.interrupt_failed(pending.position, complaint)
         if error is not None:
             self.interrupt_failed(pending.position, error)
-            del error
+        del complaint, error
 
     def interrupt_failed(self, index: int, raised: BaseException) -> None:
         error = without_cancelled(raised)
@@ -785,12 +804,15 @@ class _Run:
         if late:
             tasks = self.tasks()
             places = where((self.records[index].name, tasks[index]) for index in late)
+            self.named = self.named.union(late)
             self.report("cancelled because the grace has ended:%s", places)
 
     def end_all_graces(self, reason: str) -> None:
         """Cancel all that are left, and end the graces of the groups inside them."""
         if self.graces_over is None:
             self.graces_over = reason
+            self.patience_ends = min(self.patience_ends, self.clock.current_time() + _PATIENCE)
+            self.wake()  # to watch that, too
             if self.interrupt_scope is not None:
                 self.interrupt_scope.cancel(reason=reason)
             for scope in self.scopes:
@@ -809,14 +831,25 @@ class _Run:
         }
 
     def warn_of_waiting(self) -> None:
+        """Name those that no grace will end, or no longer, and what holds up the interrupts."""
         tasks = self.tasks()
-        waiting = [
-            (record.name, tasks[index])
+        endless = [
+            index
             for index, (actor, record) in enumerate(zip(self.actors, self.records, strict=True))
             if record.exited is None
-            and (actor.interrupt is None or min(actor.grace, self.grace) == math.inf)
+            and index not in self.named
+            and (
+                actor.interrupt is None
+                or min(actor.grace, self.grace) == math.inf
+                or self.scopes[index].cancel_called
+            )
         ]
-        if self.interrupt_scope is not None and self.interrupt_scope.deadline == math.inf:
+        self.named = self.named.union(endless)
+        waiting = [(self.records[index].name, tasks[index]) for index in endless]
+        if self.interrupt_scope is not None and (
+            self.interrupt_scope.deadline == math.inf
+            or any(each.interrupted is None and each.exited is None for each in self.records)
+        ):
             whose = self.records[self.awaited].name
             waiting.append((f"the interrupt of {whose}", self.interrupts_task))
         if waiting:
@@ -849,7 +882,7 @@ class _Run:
     def report(self, message: str, text: str, *, error: BaseException | None = None) -> None:
         level, exc_info = logging.WARNING, None
         if error is not None:  # not `exc_info=error`: an error may be false
-            level, exc_info = logging.ERROR, (type(error), error, error.__traceback__)
+            level, exc_info = logging.ERROR, (type(error), error, traceback_of(error))
         failure: BaseException | None = None
         try:
             _log.log(level, message, text, exc_info=exc_info)
@@ -882,9 +915,9 @@ class _Run:
         later = self.later[:_MOST_NOTED]
         if len(self.later) > _MOST_NOTED:
             later.append(f"and {len(self.later) - _MOST_NOTED} more, all of them logged")
-        raised = f"raised by {raiser} of a RunGroup{asyncio_hint(error)}"
-        note = "; later: ".join([raised, *later])
-        with contextlib.suppress(Exception):  # an error that refuses notes is raised without
+        with contextlib.suppress(BaseException):  # an error that refuses notes is raised without
+            raised = f"raised by {raiser} of a RunGroup{asyncio_hint(error)}"
+            note = "; later: ".join([raised, *later])
             if note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
 
