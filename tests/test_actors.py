@@ -301,6 +301,48 @@ async def test_a_process_interrupted_while_it_is_being_started_is_stopped() -> N
             await group.run()
 
 
+async def test_a_process_that_no_thread_is_free_to_start_can_be_interrupted() -> None:
+    release = threading.Event()
+    free = trio.to_thread.current_default_thread_limiter()
+    async with trio.open_nursery() as nursery:
+        for _ in range(int(free.total_tokens)):
+            nursery.start_soon(trio.to_thread.run_sync, release.wait, None)
+        while free.available_tokens:
+            await trio.sleep(0.001)
+        group = RunGroup()
+        group.add(*process_actor(["sleep", "60"]))
+        group.add(after(0.05))
+        try:
+            with trio.fail_after(PATIENCE):
+                await group.run()
+        finally:
+            release.set()
+    assert group.record is not None
+    assert group.record.actors[0].how == "returned"
+
+
+@pytest.mark.parametrize("first", ["pass", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
+async def test_a_process_that_leaves_its_group_is_told_and_killed_all_the_same(
+    tmp_path: Path, first: str
+) -> None:
+    pids = tmp_path / "pids"
+    group = RunGroup()
+    code = (
+        "import os, pathlib, signal, time; os.setpgid(0, os.getpgid(os.getppid())); "
+        f"{first}; "
+        f"pathlib.Path({str(pids)!r}).write_text(f'{{os.getpid()}}\\n'); time.sleep(60)"
+    )
+    group.add(*process_actor(python(code)), grace=0.2)
+
+    async def stop() -> None:
+        await until_written(pids)
+
+    group.add(stop)
+    with trio.fail_after(PATIENCE):
+        await group.run()
+    assert [is_alive(pid) for pid in await until_written(pids)] == [False]
+
+
 async def test_the_whole_process_group_is_told(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = f"sleep 60 & echo $$ $! > {pids}; wait"
@@ -424,6 +466,12 @@ def test_options_that_process_actor_sets_itself_are_refused(option: str) -> None
 def test_a_command_in_one_string_is_refused_without_a_shell() -> None:
     with pytest.raises(TypeError, match=r"here \['sleep', '1'\]; .* needs shell=True"):
         process_actor("sleep 1")
+
+
+@pytest.mark.parametrize("command", ["", [], ()])
+def test_an_empty_command_is_refused(command: Any) -> None:
+    with pytest.raises(ValueError, match="takes the words of a command"):
+        process_actor(command)
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

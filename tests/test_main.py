@@ -694,3 +694,13 @@ def test_it_tells_its_version() -> None:
 def test_it_is_installed_as_a_command() -> None:
     (command,) = entry_points(group="console_scripts", name="trio-rungroup")
     assert command.load() is main
+
+
+def test_it_runs_where_signals_are_ignored() -> None:
+    ignore_all = through_shell("trap '' HUP INT QUIT TERM")
+    assert run("--quiet", "sh -c 'exit 3'", command=ignore_all).returncode == 3
+    code = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    code += "os.execvp(sys.argv[1], sys.argv[1:])"
+    ignore_children = (sys.executable, "-c", code, *COMMAND)
+    finished = run("--quiet", "sh -c 'exit 3'", command=ignore_children)
+    assert (finished.returncode, finished.stderr) == (3, b"")

@@ -7,6 +7,7 @@ import contextvars
 import gc
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeAlias
@@ -474,6 +475,46 @@ async def test_what_trio_says_of_an_actor_in_disorder_comes_out() -> None:
 
     with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="Nursery stack corrupted")):
         await check_actor(lambda: (disorder, None))
+
+
+async def test_an_actor_that_reports_its_start_is_tried_once_it_has() -> None:
+    async def deaf(*, task_status: trio.TaskStatus[None]) -> None:
+        await trio.sleep(0.3)
+        task_status.started()
+        while True:
+            await trio.sleep(60)
+
+    with pytest.raises(AssertionError, match="it must exit when it is interrupted, but"):
+        await check_actor(lambda: (deaf, nothing), timeout=0.5)
+
+
+async def test_an_actor_that_takes_a_moment_to_start_is_tried_when_it_has() -> None:
+    def consumer() -> Pair:
+        stopping = trio.Event()
+
+        async def execute() -> None:
+            await trio.to_thread.run_sync(time.sleep, 0.01)
+            if not stopping.is_set():
+                await trio.sleep_forever()
+
+        return execute, lambda _: stopping.set()
+
+    with pytest.raises(AssertionError, match="it must exit when it is interrupted, but"):
+        await check_actor(consumer, timeout=0.5)
+
+
+async def test_an_actor_that_cannot_be_called_is_refused() -> None:
+    async def serve(host: str) -> None: ...
+
+    check: Callable[..., Awaitable[None]] = check_actor
+    with pytest.raises(TypeError, match=r"missing a required argument: 'host'; use functools"):
+        await check(lambda: (serve, None))
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), None, "5"])
+async def test_a_timeout_that_is_none_is_refused(seconds: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"timeout must be .* seconds, not"):
+        await check_actor(server, timeout=seconds)
 
 
 async def test_what_is_no_pair_is_refused() -> None:

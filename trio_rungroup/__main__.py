@@ -78,6 +78,8 @@ def main() -> int:
     # Before and after the run, Ctrl-C ends us as it ends any program: without a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Were it ignored, as whoever starts us may have it, nobody's exit status could be had.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # A closed standard stream would be what is opened next, and our output end up in that.
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -297,6 +299,9 @@ async def _run_group(group: RunGroup, say: Callable[[str], None]) -> int:
             await group.run(task_status=task_status)
         watching.cancel(reason="the last command has exited")
 
+    if not wanted:
+        await run(task_status=trio.TASK_STATUS_IGNORED)
+        return 0
     with trio.open_signal_receiver(*wanted) as arrivals:
         async with trio.open_nursery() as nursery:
             with watching:

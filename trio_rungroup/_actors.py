@@ -163,9 +163,10 @@ def process_actor(
     command: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     **options: Any,  # noqa: ANN401 - trio's to check
 ) -> tuple[Execute, Interrupt]:
-    """Make an actor that runs a process, and whatever the process starts. POSIX only.
+    """Make an actor that runs a process, and its process group. POSIX only.
 
-    The process leads a process group of its own. The interrupt sends SIGTERM to the whole
+    The process leads a process group of its own, to which belongs what it starts, but for what
+    leaves it, as a daemon does. The interrupt sends SIGTERM to the whole
     group (and SIGCONT, in case it is stopped); after it, death by SIGTERM or SIGKILL is a
     clean return. When the process exits, what is left of its group is killed before the
     actor returns. Its standard input is the null device.
@@ -185,6 +186,7 @@ def process_actor(
         subprocess.CalledProcessError: From `execute`, when the exit status is not 0.
         OSError: From `execute`, when the process cannot be started.
         TypeError: An option that this function sets itself, or a pipe.
+        ValueError: The command is empty.
         NotImplementedError: On Windows.
 
     Example:
@@ -194,21 +196,25 @@ def process_actor(
     """
     _check_command(command, options)
     process: trio.Process | None = None
-    interrupted = False
+    interrupted, starting = False, trio.CancelScope()
 
     @enable_ki_protection
     async def process_actor() -> None:
-        nonlocal process, interrupted
-        interrupted = False
-        process = started = await trio.lowlevel.open_process(
-            command,
-            stdin=subprocess.DEVNULL,
-            process_group=0,
-            **options,
-        )
+        nonlocal process, interrupted, starting
+        interrupted, starting = False, trio.CancelScope()
+        started = None
+        with starting:  # which may take long: trio starts it in one of the 40 threads for all
+            process = started = await trio.lowlevel.open_process(
+                command,
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+                **options,
+            )
+        if started is None:
+            return
         try:
             if interrupted:  # while it was being started
-                _ask_group(started.pid)
+                _ask_group(started)
             await started.wait()
         finally:
             process = None
@@ -222,7 +228,9 @@ def process_actor(
         nonlocal interrupted
         interrupted = True
         if process is not None:
-            _ask_group(process.pid)
+            _ask_group(process)
+        else:
+            starting.cancel(reason="process_actor was interrupted")
 
     process_actor.__qualname__ = "process_actor"
     return process_actor, interrupt
@@ -256,8 +264,8 @@ def listener_actor(
             one of another kind is closed when its task gets its next turn.
 
     Raises:
-        ExceptionGroup: From `execute`, as from `trio.serve_listeners`: what a handler or a
-            listener raised; it cancels the other handlers.
+        ExceptionGroup: From `execute`, as from `trio.serve_listeners`: what a handler raised,
+            and, in a group within, a listener; it cancels the other handlers.
         TypeError: `handler` is not callable, or `listeners` are no listeners.
         ValueError: There are no listeners.
 
@@ -454,6 +462,8 @@ def future_actor(
 def _check_command(command: object, options: dict[str, object]) -> None:
     if sys.platform == "win32":  # pragma: no cover
         raise NotImplementedError("process_actor() needs process groups, which are POSIX only")
+    if not command and not isinstance(command, os.PathLike):
+        raise ValueError(f"process_actor() takes the words of a command, not {command!r}")
     if isinstance(command, str) and not options.get("shell"):
         words = command.split()
         raise TypeError(
@@ -505,9 +515,16 @@ def _signal_group(group: int, number: int) -> bool:
     return True
 
 
-def _ask_group(group: int) -> None:
-    _signal_group(group, signal.SIGTERM)
-    _signal_group(group, signal.SIGCONT)  # one that is stopped would not hear of it
+def _ask_group(process: trio.Process) -> None:
+    for number in signal.SIGTERM, signal.SIGCONT:  # one that is stopped would not hear of it
+        _signal_group(process.pid, number)
+        if _has_left_its_group(process):
+            process.send_signal(number)
+
+
+def _has_left_its_group(process: trio.Process) -> bool:
+    # Until it is reaped, which only we do, its number is given to no other one.
+    return process.poll() is None and os.getpgid(process.pid) != process.pid
 
 
 async def _end_group(process: trio.Process) -> None:
@@ -515,6 +532,7 @@ async def _end_group(process: trio.Process) -> None:
     # The number of a group cannot be given away while it has a member. If it has none, the
     # leader was reaped an instant ago, and numbers are not reused that fast.
     left = _signal_group(process.pid, signal.SIGKILL)
+    process.kill()  # it may have left its group
     with trio.CancelScope(shield=True):
         await process.wait()
         # The rest are not our children and cannot be awaited, only looked for; and not for

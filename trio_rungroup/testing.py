@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import ctypes
+import functools
 import inspect
 import math
 import time
@@ -27,13 +28,14 @@ from ._record import describe, shorten
 from ._where import where
 
 _Interrupt: TypeAlias = Callable[[BaseException | None], object]
-_Pair: TypeAlias = tuple[Callable[[], Awaitable[object]], _Interrupt | None]
+_Pair: TypeAlias = tuple[Callable[..., Awaitable[object]], _Interrupt | None]
 
 _STOPS: Final = "it must exit when it is interrupted"
 _STOPS_AT_ONCE: Final = "it must exit when it is interrupted at once after its start"
 _OBEYS: Final = "it must exit when it is cancelled"
 _HARMLESS: Final = "an interrupt after it has exited must be harmless"
 
+_SETTLES: Final = 0.1  # seconds
 _MORE_TURNS: Final = 100
 _LAST_PATIENCE: Final = 1.0  # seconds from being asked to exit to being made to
 _LAST_TURNS: Final = 10
@@ -43,14 +45,16 @@ _LAST_TURNS_TIME: Final = 0.001  # seconds until we look again
 async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> None:  # noqa: ASYNC109
     """Run an actor through what a run group demands of it.
 
-    - It exits when it is interrupted; also when that comes at once after its start, between
-      its first step and its second.
+    - It exits when it is interrupted, when it has begun and come to rest; also when that comes
+      at once after its start, between its first step and its second.
     - It exits when it is cancelled.
     - An interrupt after it has exited is harmless: it does not raise, and it returns. (Tried after
       the cancellation; and on an actor that exits by itself, if it does so at once.)
 
     How it exits is its own business, with an error or without, and so is exiting before it is told
-    to.
+    to. It has come to rest when all tasks have waited for 0.1 seconds, for whatever it be. An
+    `execute` that takes longer to begin tells by trio's `task_status` when it has, as for
+    `reports_started`.
 
     An actor that fails is put an end to nevertheless: if it goes on when it is cancelled, its
     tasks are ended without it. Only code that blocks the trio thread, or waits for a thread
@@ -64,12 +68,15 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
             of `None` stands for cancelling the actor.
         timeout: Seconds that the actor has for each demand, on trio's clock or the clock on
             the wall, whichever is faster. An autojump clock does not wait for threads,
-            sockets and processes: check with it only what waits for nothing but time.
+            sockets and processes: check with it only what waits for nothing but time. And do
+            not check with a `MockClock` that stands still.
 
     Raises:
         AssertionError: A demand failed. The message says which, and where the actor was
             waiting; the cause is the exception that the interrupt raised, if it did.
-        TypeError: `factory` does not make pairs of an async function and an interrupt.
+        TypeError: `factory` does not make pairs of an async function without parameters (but
+            `task_status`) and an interrupt; or `timeout` is not a number.
+        ValueError: `timeout` is not more than 0.
 
     Example:
         ```python
@@ -77,6 +84,10 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
             await check_actor(lambda: my_actor("localhost"))
         ```
     """
+    if not isinstance(timeout, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
+    if not timeout > 0:
+        raise ValueError(f"timeout must be more than 0 seconds, not {timeout}")
     for demand in (_STOPS, _STOPS_AT_ONCE, _OBEYS):
         trial = _Trial(*_check_pair(factory()), timeout, demand)
         await trial.run()
@@ -100,11 +111,43 @@ def _check_pair(pair: object) -> _Pair:
     return execute, interrupt
 
 
+class _Started(trio.TaskStatus[object]):
+    """The `task_status` of an actor: it tells when the actor has begun."""
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+
+    def started(self, value: object = None) -> None:
+        del value
+        self.event.set()
+
+
+def _without_parameters(
+    execute: Callable[..., Awaitable[object]], status: _Started
+) -> Callable[[], Awaitable[object]]:
+    """Make a function that can be called as a group calls it."""
+    try:
+        signature = inspect.signature(execute)
+    except (TypeError, ValueError):  # built-in functions need not tell
+        return execute
+    if "task_status" in signature.parameters:
+        return functools.partial(execute, task_status=status)
+    status.started()
+    try:
+        signature.bind()
+    except TypeError as error:
+        raise TypeError(
+            f"{default_name(execute)} is called without arguments, and that fails: {error}; use "
+            "functools.partial(execute, argument)"
+        ) from None
+    return execute
+
+
 @attrs.define(eq=False)
 class _Trial(trio.abc.Instrument):
     """One demand, tried on one pair."""
 
-    execute: Callable[[], Awaitable[object]]
+    execute: Callable[..., Awaitable[object]]
     interrupt: _Interrupt | None
     timeout: float
     demand: str
@@ -115,6 +158,7 @@ class _Trial(trio.abc.Instrument):
     nursery: trio.Nursery = attrs.field(init=False)
     lives: list[_Life] = attrs.field(factory=list["_Life"], init=False)  # the actor's first
     context: contextvars.Context = attrs.field(factory=contextvars.copy_context, init=False)
+    started: _Started = attrs.field(factory=_Started, init=False)
     begun: trio.Event = attrs.field(factory=trio.Event, init=False)
     interrupted: bool = attrs.field(default=False, init=False)
     forced: bool = attrs.field(default=False, init=False)
@@ -123,6 +167,7 @@ class _Trial(trio.abc.Instrument):
 
     def __attrs_post_init__(self) -> None:
         self.name = default_name(self.execute)
+        self.execute = _without_parameters(self.execute, self.started)
 
     async def run(self) -> None:
         trio.lowlevel.add_instrument(self)
@@ -154,7 +199,9 @@ class _Trial(trio.abc.Instrument):
             await self.begun.wait()
         else:
             with self.patience(self.timeout):
+                await self.started.event.wait()
                 await trio.testing.wait_all_tasks_blocked()
+                await trio.sleep(_SETTLES)
         if self.demand == _OBEYS:
             self.lives[0].scope.cancel(reason="check_actor() cancels it")
             await self.see_exits()
@@ -236,6 +283,7 @@ class _Trial(trio.abc.Instrument):
         for life in self.lives:
             if life.task is task:
                 life.exited.set()
+                self.started.started()  # or it never will
 
 
 @attrs.define(eq=False)
