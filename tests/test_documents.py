@@ -131,7 +131,7 @@ def test_the_first_program_prints_what_the_readme_says(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     assert "open_tcp_listeners(7000)" in FIRST.text
     program.write_text(FIRST.text.replace("7000", f"{port}"))  # that may be another one's
-    assert len(FIRST.text.splitlines()) <= 25
+    assert len(FIRST.text.splitlines()) <= 27
     pid, terminal = pty.fork()  # with a controlling terminal, whose Ctrl-C is a SIGINT
     if pid == 0:
         os.execv(sys.executable, [sys.executable, str(program)])  # pragma: no cover
@@ -151,8 +151,49 @@ def test_the_first_program_prints_what_the_readme_says(tmp_path: Path) -> None:
     assert without_times(shown) == without_times(expected)
 
 
+PICTURE = ROOT / "notebooks" / "timeline.svg"
+
+
+def picture() -> str:
+    """Draw what the README shows; `python tests/test_documents.py` writes it there."""
+    told = trio.Event()
+
+    async def poller() -> None:
+        await trio.sleep(3)
+        raise ConnectionError("the database has gone")
+
+    async def server() -> None:
+        await told.wait()
+        await trio.sleep(3)
+
+    async def journal() -> None:
+        await told.wait()
+        await trio.sleep(1)
+        raise OSError("the disk is full")
+
+    group = RunGroup()
+    group.add(server, lambda _: told.set(), name="server", grace=10)
+    group.add(poller, name="poller")
+    group.add(trio.sleep_forever, name="ticker")
+    group.add(journal, lambda _: None, name="journal", grace=10)
+    group.add(trio.sleep_forever, lambda _: None, name="worker", grace=5)
+    with contextlib.suppress(ConnectionError):
+        trio.run(group.run, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert group.record is not None
+    return group.record.to_svg() + "\n"
+
+
+def test_the_picture_is_what_the_library_draws_now() -> None:
+    assert PICTURE.read_text("utf-8") == picture()
+    assert PICTURE.relative_to(ROOT).as_posix() in README.read_text("utf-8")
+
+
 def test_the_gate_runs_the_readmes_test_command() -> None:
     commands = [block.text.strip() for block in BLOCKS if block.language == "console"]
     (command,) = (command for command in commands if command.endswith("python -m pytest"))
     gate = (ROOT / ".ci" / "run").read_text()
     assert "README.md" in gate or command in gate
+
+
+if __name__ == "__main__":  # pragma: no cover
+    PICTURE.write_text(picture(), "utf-8")
