@@ -2323,24 +2323,16 @@ class OwnArguments(Exception):
     args: Any = None
 
 
-class ArgumentsWithoutTruth(Exception):
+class NoArguments(Exception):
     @property
-    def args(self) -> Any:  # such as an array of numbers
-        return NoTruth()
-
-    @args.setter
-    def args(self, value: object) -> None:
-        pass
+    def args(self) -> Any:  # type: ignore[override]
+        raise AssertionError("not to be looked at")
 
 
 class NoTraceback(Exception):
     @property
-    def __traceback__(self) -> Any:
-        raise RuntimeError("no traceback")
-
-    @__traceback__.setter
-    def __traceback__(self, value: object) -> None:
-        pass
+    def __traceback__(self) -> Any:  # type: ignore[override]
+        raise AssertionError("not to be looked at")
 
 
 class NoTruth(Exception):
@@ -2377,7 +2369,7 @@ class NoContext(Exception):
     "kind",
     [
         OwnArguments,
-        ArgumentsWithoutTruth,
+        NoArguments,
         NoTraceback,
         NoTruth,
         Empty,

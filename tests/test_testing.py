@@ -494,8 +494,8 @@ async def test_an_actor_that_takes_a_moment_to_start_is_tried_when_it_has() -> N
 
         async def execute() -> None:
             await trio.to_thread.run_sync(time.sleep, 0.01)
-            if not stopping.is_set():
-                await trio.sleep_forever()
+            assert not stopping.is_set()  # also an exit
+            await trio.sleep_forever()
 
         return execute, lambda _: stopping.set()
 
