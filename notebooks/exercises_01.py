@@ -68,14 +68,23 @@ def check(make_group: Callable[[], RunGroup]) -> None:
 # ---- what people write, and the check must find ----
 
 
+def _of(*actors: Callable[[], object]) -> RunGroup:
+    group = RunGroup()
+    for actor in actors:
+        group.add(actor, name=actor.__name__)
+    return group
+
+
+def _with(watchdog: Callable[[], object]) -> RunGroup:
+    return _of(server, ticker, job, watchdog)
+
+
 def the_job_still_goes_first() -> RunGroup:
     async def watchdog() -> None:
         await trio.sleep(4)
         raise OSError("the disk is full")
 
-    group = _of(server, ticker, job)
-    group.add(watchdog, name="watchdog")
-    return group
+    return _with(watchdog)
 
 
 def it_returns_the_error() -> RunGroup:
@@ -83,9 +92,7 @@ def it_returns_the_error() -> RunGroup:
         await trio.sleep(1.6)
         return OSError("the disk is full")
 
-    group = _of(server, ticker, job)
-    group.add(watchdog, name="watchdog")
-    return group
+    return _with(watchdog)
 
 
 def nobody_returns_the_group() -> None:
@@ -101,9 +108,7 @@ def the_watchdog_looks_too_late() -> RunGroup:
         await trio.sleep(1.61)
         raise OSError("the disk is full")
 
-    group = _of(server, ticker, job)
-    group.add(watchdog, name="watchdog")
-    return group
+    return _with(watchdog)
 
 
 def the_job_is_gone() -> RunGroup:
@@ -122,16 +127,7 @@ def it_goes_round_in_circles() -> RunGroup:
         while True:
             await trio.lowlevel.checkpoint()
 
-    group = _of(server, ticker, job)
-    group.add(watchdog, name="watchdog")
-    return group
-
-
-def _of(*actors: Callable[[], object]) -> RunGroup:
-    group = RunGroup()
-    for actor in actors:
-        group.add(actor, name=actor.__name__)
-    return group
+    return _with(watchdog)
 
 
 def the_watchdog_looks_again_and_again() -> RunGroup:
@@ -140,9 +136,7 @@ def the_watchdog_looks_again_and_again() -> RunGroup:
             await trio.sleep(0.1)
         raise OSError("the disk is full")
 
-    group = _of(server, ticker, job)
-    group.add(watchdog, name="watchdog")
-    return group
+    return _with(watchdog)
 
 
 ALSO_RIGHT = [the_watchdog_looks_again_and_again]

@@ -164,10 +164,7 @@ async def _swallows_it(*async_fns: AsyncFn) -> BaseException | None:
 
 
 def _collecting(
-    *,
-    cancels: bool = True,
-    chosen: int | None = 0,
-    copies: bool = False,
+    *, cancels: bool = True, chosen: int | None = 0, copies: bool = False
 ) -> FirstError:
     async def first_error(*async_fns: AsyncFn) -> None:
         in_time: list[Exception] = []

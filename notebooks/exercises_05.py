@@ -69,33 +69,39 @@ class _Runner:
         return self.name if self.brings else None
 
 
+def _hare(*, brings: bool = True) -> _Runner:
+    return _Runner("hare", 1.0, brings=brings)
+
+
 def check_race(race: Race) -> None:
     """Let `race` run some races; print what is right and what is not, with a hint."""
     demands: list[tuple[object, str, str]] = []
     cancel = "The winner's task calls nursery.cancel_scope.cancel()."
-    for what, at, hint, losers in (
-        ("a hare and a tortoise", 1.0, cancel, [_Runner("tortoise", 3.5)]),
-        ("a hare alone", 1.0, cancel, []),
+    for what, at, hint, hare, losers in (
+        ("a hare and a tortoise", 1.0, cancel, _hare(), [_Runner("tortoise", 3.5)]),
+        ("a hare alone", 1.0, cancel, _hare(), []),
         (
             "a loser that tidies up for 0.5 s",
             1.5,
             "Return after the nursery, when the last loser has gone.",
+            _hare(),
             [_Runner("slow", 9, tidies_up=0.5)],
         ),
         (
             "a loser that comes in all the same",
             2.5,
             "The second value must not replace the first.",
+            _hare(),
             [_Runner("deaf", 2.5, deaf=True)],
         ),
         (
             "the same, and the hare brings nothing",
             2.5,
             "None is a value like any other: it does not tell whether somebody has won.",
+            _hare(brings=False),
             [_Runner("deaf", 2.5, deaf=True)],
         ),
     ):
-        hare = _Runner("hare", 1.0, brings="brings nothing" not in what)
         value = "hare" if hare.brings else None
         outcome = attempt(race, *losers, hare)
         right = (outcome.error, outcome.value, outcome.ended) == (None, value, at)

@@ -2592,6 +2592,20 @@ async def test_promise_20_nor_after_an_actor_that_runs_its_own_group() -> None:
     await no_cycle_after(run)
 
 
+async def test_promise_20_nor_after_an_interrupt_that_leaves_a_scope_open() -> None:
+    def leave_it_open(_: BaseException | None) -> None:
+        trio.CancelScope().__enter__()
+
+    async def run() -> None:
+        group = RunGroup()
+        group.add(functools.partial(give, 0, None), leave_it_open)
+        with pytest.raises(RuntimeError, match="stack corrupted"):
+            await group.run()
+        del group
+
+    await no_cycle_after(run)
+
+
 async def test_promise_20_nor_after_a_coroutine_that_ctrl_c_kept_from_its_first_line() -> None:
     async def fail() -> None:
         raise ValueError

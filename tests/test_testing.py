@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import gc
+import inspect
 import socket
 import threading
 import time
@@ -509,6 +511,57 @@ async def test_an_actor_that_cannot_be_called_is_refused() -> None:
     check: Callable[..., Awaitable[None]] = check_actor
     with pytest.raises(TypeError, match=r"missing a required argument: 'host'; use functools"):
         await check(lambda: (serve, None))
+
+
+async def test_a_wrapper_hands_task_status_on() -> None:
+    async def deaf(*, task_status: trio.TaskStatus[None]) -> None:
+        await trio.sleep(0.3)
+        task_status.started()
+        while True:
+            await trio.sleep(60)
+
+    @functools.wraps(deaf)
+    async def wrapper(*args: Any, **kwargs: Any) -> None:
+        await deaf(*args, **kwargs)
+
+    with pytest.raises(AssertionError, match="it must exit when it is interrupted, but"):
+        await check_actor(lambda: (wrapper, nothing), timeout=0.5)
+
+
+async def test_a_wrapper_is_called_as_it_stands() -> None:
+    async def serve(host: str, *, task_status: trio.TaskStatus[None]) -> None:
+        del host
+        task_status.started()
+        await trio.sleep_forever()
+
+    @functools.wraps(serve)
+    async def here() -> None:
+        await serve("localhost", task_status=trio.TASK_STATUS_IGNORED)
+
+    await check_actor(lambda: (here, None))
+    with pytest.raises(AssertionError, match="it must exit when it is interrupted, but"):
+        await check_actor(lambda: (here, nothing), timeout=SHORT)
+
+
+class WithoutSignature:
+    """Be called, but do not tell how, as many a built-in function."""
+
+    __signature__ = "unknown"
+    __name__ = __qualname__ = "built_in"
+
+    async def __call__(self) -> None:
+        await trio.sleep_forever()
+
+
+async def test_what_tells_no_signature_is_tried(autojump_clock: trio.testing.MockClock) -> None:
+    del autojump_clock
+    built_in: Callable[[], Awaitable[None]] = WithoutSignature()
+    with pytest.raises(TypeError):
+        inspect.signature(built_in)
+    await check_actor(lambda: (built_in, None))
+    assert trio.current_time() < 1
+    with pytest.raises(AssertionError, match="it must exit when it is interrupted, but"):
+        await check_actor(lambda: (built_in, nothing))
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), None, "5"])

@@ -165,11 +165,11 @@ def process_actor(
 ) -> tuple[Execute, Interrupt]:
     """Make an actor that runs a process, and its process group. POSIX only.
 
-    The process leads a process group of its own, to which belongs what it starts, but for what
-    leaves it, as a daemon does. The interrupt sends SIGTERM to the whole
-    group (and SIGCONT, in case it is stopped); after it, death by SIGTERM or SIGKILL is a
-    clean return. When the process exits, what is left of its group is killed before the
-    actor returns. Its standard input is the null device.
+    The process leads a process group of its own. What it starts belongs to that group too, unless
+    it leaves it, as a daemon does. The interrupt sends SIGTERM to the whole group (and SIGCONT, in
+    case it is stopped); after it, death by SIGTERM or SIGKILL is a clean return. Where the process
+    has not been started yet, the actor returns without it. When the process exits, what is left
+    of its group is killed before the actor returns. Its standard input is the null device.
 
     Cancellation:
         When the grace has expired, or from outside: SIGKILL to the group; the actor exits

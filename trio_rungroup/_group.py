@@ -38,7 +38,7 @@ import inspect
 import logging
 import math
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, final
 
 import attrs
@@ -392,6 +392,7 @@ class _Run:
     ) -> tuple[object, BaseException | None]:
         """Run everything; hand back what `run()` is to return, and what it is to raise."""
         error: BaseException | None = None
+        complaints: Sequence[BaseException] = ()
         try:
             async with trio.open_nursery(strict_exception_groups=True) as self.nursery:
                 # Run each actor.
@@ -407,15 +408,16 @@ class _Run:
                 self.begin_stop()
                 # Wait for all to exit.
                 await self.wait_for_all()
-        except BaseException as exc:  # noqa: BLE001
-            # No actor's error takes this road: only trio's own complaint, about an actor
-            # that left its scopes or nurseries in disorder.
-            error = exc
+        # No actor's error takes this road: only trio's own complaints, about actors that left
+        # their scopes or nurseries in disorder.
+        except BaseExceptionGroup as group:
+            complaints = group.exceptions
+        except BaseException as exc:  # noqa: BLE001 - kept below
+            complaints = (exc,)
         _running.pop(self.nursery, None)
         try:
-            if error is not None:
-                for part in getattr(error, "exceptions", (error,)):
-                    self.keep("a task", part, settles=True)
+            for error in complaints:
+                self.keep("a task", error, settles=True)
             # Tell what the first one gave.
             self.record.ended = self.now()
             error = self.error if self.bare is None else self.bare
@@ -431,7 +433,7 @@ class _Run:
             self.conclude(error)
             return self.value, error
         finally:
-            del error
+            del error, complaints
 
     def start_all(self) -> None:
         for index, actor in enumerate(self.actors):

@@ -52,7 +52,7 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
       the cancellation; and on an actor that exits by itself, if it does so at once.)
 
     How it exits is its own business, with an error or without, and so is exiting before it is told
-    to. It has come to rest when all tasks have waited for 0.1 seconds, for whatever it be. An
+    to. It is taken to have come to rest 0.1 seconds after all tasks wait for something. An
     `execute` that takes longer to begin tells by trio's `task_status` when it has, as for
     `reports_started`.
 
@@ -126,13 +126,19 @@ def _without_parameters(
     execute: Callable[..., Awaitable[object]], status: _Started
 ) -> Callable[[], Awaitable[object]]:
     """Make a function that can be called as a group calls it."""
+    reporting = functools.partial(execute, task_status=status)
     try:
-        signature = inspect.signature(execute)
-    except (TypeError, ValueError):  # built-in functions need not tell
-        return execute
-    if "task_status" in signature.parameters:
-        return functools.partial(execute, task_status=status)
+        if "task_status" in inspect.signature(execute).parameters:
+            # Where execute is a wrapper, that asked what it wraps; it is itself that is called.
+            inspect.signature(reporting, follow_wrapped=False).bind()
+            return reporting
+    except (TypeError, ValueError):  # it takes none; and built-in functions need not tell
+        pass
     status.started()
+    try:
+        signature = inspect.signature(execute, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return execute
     try:
         signature.bind()
     except TypeError as error:
