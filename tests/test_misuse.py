@@ -306,6 +306,17 @@ async def run_with(function: Callable[..., Any]) -> BaseException:
     raise AssertionError("run() has returned")
 
 
+@pytest.mark.parametrize("actors", [0, 1])
+def test_run_outside_of_trio_is_told_where_to_go(actors: int) -> None:
+    group = RunGroup()
+    for _ in range(actors):
+        group.add(trio.sleep_forever, lambda _: None)
+    with pytest.raises(RuntimeError, match=r"write trio\.run\(group\.run\)"):
+        asyncio.run(group.run())
+    assert group.record is None
+    group.add(trio.sleep, lambda _: None)
+
+
 async def test_a_sync_function_is_found_when_it_returns_and_pointed_to_a_thread() -> None:
     error = await run_with(blocking)
     assert isinstance(error, TypeError)

@@ -229,11 +229,16 @@ class RunGroup:
                 on the logger `trio_rungroup` and stand in `record`. A `KeyboardInterrupt`
                 or `SystemExit` goes before any other error, that before `trio.Cancelled`,
                 and that before a value.
-            RuntimeError: The group is running already.
+            RuntimeError: The group is running already; or this is not awaited in trio.
             TypeError, ValueError: `grace` was set to what is not 0 or more seconds.
 
         Two actors that exit in the same scheduler tick: either may be first.
         """
+        if not trio.lowlevel.in_trio_task():
+            raise RuntimeError(
+                "run() has to be awaited in trio: write trio.run(group.run); in a notebook, "
+                "%autoawait trio makes `await group.run()` work"
+            )
         if self._current is not None:
             del self
             raise RuntimeError(
