@@ -102,6 +102,18 @@ async def test_it_serves_until_it_is_interrupted(address: Address) -> None:
         interrupt(None)
 
 
+async def test_a_second_interrupt_while_a_handler_finishes_is_harmless(address: Address) -> None:
+    listener, address = address.listen()
+    execute, interrupt = listener_actor(echo, [listener])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(execute)
+        stream = address.stream(address.connect())
+        await trio.testing.wait_all_tasks_blocked()
+        interrupt(None)
+        interrupt(None)
+        assert await ask(stream, b"hello") == b"<hello>"
+
+
 async def test_a_connection_is_refused_as_soon_as_the_interrupt_returns(address: Address) -> None:
     listener, address = address.listen()
     execute, interrupt = listener_actor(echo, [listener])
