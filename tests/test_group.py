@@ -2100,6 +2100,20 @@ async def test_promise_17_an_interrupt_that_holds_up_the_others_is_named_though_
     assert "'the interrupt of slow'" in warning
 
 
+async def test_promise_17_an_interrupt_that_its_grace_will_end_and_nobody_waits_for_is_not_named(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def slow(error: BaseException | None) -> None:
+        await trio.sleep(300)
+
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None))
+    group.add(trio.sleep_forever, slow, grace=200, name="slow")
+    await group.run()
+    (message,) = caplog.messages
+    assert message.startswith("cancelled because the grace has ended:\n  'slow' at ")
+
+
 async def test_promise_17_a_task_of_somebody_else_in_the_nursery_is_not_taken_for_an_actor(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
