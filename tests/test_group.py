@@ -2379,6 +2379,27 @@ class NoContext(Exception):
         raise RuntimeError("no context")
 
 
+class NoClass(Exception):
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("isinstance() asks for this")
+
+
+class NoAttributes(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("not even __class__")
+
+
+class NamelessClass(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise RuntimeError("no name")
+
+
+class Nameless(Exception, metaclass=NamelessClass):
+    pass
+
+
 @pytest.mark.parametrize(
     "kind",
     [
@@ -2390,6 +2411,9 @@ class NoContext(Exception):
         NoEquality,
         EqualToAll,
         NoContext,
+        NoClass,
+        NoAttributes,
+        pytest.param(Nameless, id="Nameless"),
     ],
 )
 async def test_promise_20_errors_of_odd_classes_harm_nothing(
@@ -2410,6 +2434,20 @@ async def test_promise_20_errors_of_odd_classes_harm_nothing(
     group.add(fail_at(1, first))
     assert await raised_by(group) is bare
     assert bare.__context__ is first
+
+    def broken(error: BaseException | None) -> None:
+        raise kind
+
+    start = trio.current_time()
+    group = RunGroup(grace=9)
+    group.add(functools.partial(give, 1, None))
+    group.add(trio.sleep_forever, broken, name="broken")
+    await group.run()
+    assert trio.current_time() - start == 1
+    assert group.record is not None
+    assert type(group.record.actors[1].interrupt_error) is kind
+    assert f"its interrupt raised {vars(type)['__name__'].__get__(kind)}" in str(group.record)
+    assert group.record.to_svg()
 
 
 async def no_cycle_after(run: Callable[[], Awaitable[None]]) -> None:

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import types
-from typing import Final, cast
+from typing import Final, TypeGuard, TypeVar, cast
 
 import trio
+
+_ErrorT = TypeVar("_ErrorT", bound=BaseException)
 
 # An exception class may define an attribute of its own in this place, or refuse to be set.
 _CONTEXT: Final = vars(BaseException)["__context__"]
 _TRACEBACK: Final = vars(BaseException)["__traceback__"]
 
 
+def is_a(error: object, kind: type[_ErrorT]) -> TypeGuard[_ErrorT]:
+    """Ask the class, and not as isinstance() does the error, which may fail when asked."""
+    return issubclass(type(error), kind)
+
+
 def without_cancelled(error: BaseException) -> BaseException | None:
     """Take `trio.Cancelled` out: the very same object if there is none in it."""
-    if isinstance(error, trio.Cancelled):
+    if is_a(error, trio.Cancelled):
         return None
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
+    if is_a(error, BaseExceptionGroup):
         try:
-            cancelled, rest = group.split(trio.Cancelled)
+            cancelled, rest = error.split(trio.Cancelled)
         except Exception:  # noqa: BLE001 - a group that cannot be split is kept whole
-            return group
-        return group if cancelled is None else rest
+            return error
+        return error if cancelled is None else rest
     return error
 
 
@@ -31,9 +37,9 @@ def bare_in(error: BaseException) -> BaseException | None:
     todo = [error]
     while todo:
         error = todo.pop()
-        if isinstance(error, BaseExceptionGroup):
-            todo += reversed(cast("BaseExceptionGroup[BaseException]", error).exceptions)
-        elif not isinstance(error, (Exception, trio.Cancelled)):
+        if is_a(error, BaseExceptionGroup):
+            todo += reversed(error.exceptions)
+        elif not (is_a(error, Exception) or is_a(error, trio.Cancelled)):
             return error
     return None
 
@@ -63,7 +69,7 @@ def displace(error: BaseException, bare: BaseException) -> bool:
         return True  # it was raised while that was handled
     if any(shared[:1]) or (any(shared) and not shared[1]):
         return False
-    if len(before) > 1 and not (shared[1] or isinstance(before[1], trio.Cancelled)):
+    if len(before) > 1 and not (shared[1] or is_a(before[1], trio.Cancelled)):
         set_context(chain[-1], before[1])
     set_context(bare, error)
     return True

@@ -57,11 +57,12 @@ from ._errors import (
     bare_in,
     context_of,
     displace,
+    is_a,
     set_context,
     traceback_of,
     without_cancelled,
 )
-from ._record import ActorRecord, Record, describe, shorten
+from ._record import ActorRecord, Record, class_name, describe, shorten
 from ._where import where
 
 _log: Final = logging.getLogger("trio_rungroup")
@@ -559,14 +560,14 @@ class _Run:
 
     def hit(self, error: BaseException) -> None:
         """Take what reached the calling task: a cancellation from outside, or Ctrl-C."""
-        if isinstance(error, trio.Cancelled):
+        if is_a(error, trio.Cancelled):
             self.cancelled_outside = True
             self.stop(error, reason="run() is cancelled from outside")
         else:
             # A second Ctrl-C has no news but its coming.
-            if not (isinstance(error, KeyboardInterrupt) and isinstance(self.bare, type(error))):
+            if not (is_a(error, KeyboardInterrupt) and is_a(self.bare, type(error))):
                 self.keep(_CALLER, error, settles=True)
-            self.stop(error, reason=f"{type(error).__name__} in {_CALLER}")
+            self.stop(error, reason=f"{class_name(error)} in {_CALLER}")
         del error
 
     # ---- a task for each actor ----
@@ -585,7 +586,7 @@ class _Run:
                 value = await _unprotected(coroutine)
             except BaseException as exc:  # noqa: BLE001 - filed below
                 error = exc
-            if isinstance(error, KeyboardInterrupt) and coroutine is not None:
+            if is_a(error, KeyboardInterrupt) and coroutine is not None:
                 error = await _begun(coroutine, error)
             if self.scopes:
                 self.scopes[index].__exit__(None, None, None)
@@ -749,7 +750,7 @@ class _Run:
                     await _unprotected(pending.coroutine)
                 except BaseException as exc:  # noqa: BLE001 - kept below
                     error = exc
-                if isinstance(error, KeyboardInterrupt):
+                if is_a(error, KeyboardInterrupt):
                     error = await _begun(pending.coroutine, error)
         except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
             complaint = exc
@@ -869,7 +870,7 @@ class _Run:
         """Lose no error: it becomes the result, or is logged and noted as a later one."""
         bare = bare_in(error)
         if bare is not None and self.stopped:
-            self.end_all_graces(f"{type(bare).__name__} during the stop")
+            self.end_all_graces(f"{class_name(bare)} during the stop")
         if bare is not None and self.bare is None:
             self.bare, self.bare_raiser = bare, who
             settles = True  # the group around it becomes its context, if nothing else does
@@ -984,7 +985,7 @@ async def _begun(
             try:
                 await _unprotected(coroutine)
             except BaseException as exc:  # noqa: BLE001 - handed back
-                if not isinstance(exc, trio.Cancelled):
+                if not is_a(exc, trio.Cancelled):
                     errors.append(exc)
     try:
         return errors[0] if len(errors) == 1 else BaseExceptionGroup("Ctrl-C", errors)

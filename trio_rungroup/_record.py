@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, Literal, TypeAlias, final
+from typing import Final, Literal, TypeAlias, cast, final
 
 import attrs
 import trio
@@ -36,6 +36,7 @@ _EXIT_MARKS: Final[dict[How | None, str]] = {
     "cancelled": "◇",
     None: "…",
 }
+_CLASS_NAME: Final = vars(type)["__name__"]
 _ALL_RETURNED: Final = "all actors have returned"  # so does _group.py call that reason
 # What would move the cursor, turn the direction of writing, or stop a file from being
 # written: control characters, lone surrogates, and what XML 1.0 does not allow.
@@ -362,7 +363,7 @@ def _had_exited(actor: ActorRecord, moment: float | None) -> bool:
 
 
 def _type_of(error: BaseException) -> str:
-    return shorten(type(error).__name__, _LONGEST_TYPE)
+    return shorten(class_name(error), _LONGEST_TYPE)
 
 
 def shorten(text: str, longest: int = _LONGEST_TEXT) -> str:
@@ -392,10 +393,15 @@ def _columns_of(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
 
 
+def class_name(error: BaseException | None) -> str:
+    """Name the class of an error, whatever its metaclass does."""
+    return cast("str", _CLASS_NAME.__get__(type(error)))
+
+
 @enable_ki_protection  # what is caught below must not be Ctrl-C
 def describe(error: BaseException | None) -> str:
     """Say the type and the message of an error, whatever its `__str__` does."""
-    name = shorten(type(error).__name__)
+    name = shorten(class_name(error))
     try:
         # A str that overrides its methods is made a plain one.
         message = shorten(str.__str__(str(error)))
