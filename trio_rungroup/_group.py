@@ -996,9 +996,9 @@ async def _begun(
 def _ask_again(tasks: Iterable[trio.lowlevel.Task]) -> None:
     """Tell the runs that are under way in some tasks that all graces are over.
 
-    Those tell the runs inside them. They may be shielded from the cancellation that goes with it:
-    by somebody in between, then they do not heed us; or because an earlier one was their first
-    request to stop.
+    Those tell the runs inside them. They may be shielded from the cancellation that goes with it,
+    because an earlier one was their first request to stop. Where somebody in between shields them,
+    they do not heed us, unless they are being cancelled already: then they cannot tell.
     """
     todo = list(tasks)
     while todo:
