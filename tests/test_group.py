@@ -2381,7 +2381,7 @@ class NoContext(Exception):
 
 class NoClass(Exception):
     @property  # type: ignore[misc]
-    def __class__(self) -> Any:  # type: ignore[override]
+    def __class__(self) -> Any:
         raise RuntimeError("isinstance() asks for this")
 
 
@@ -2393,7 +2393,7 @@ class NoAttributes(Exception):
 class NamelessClass(type):
     @property
     def __name__(cls) -> str:  # type: ignore[override]
-        raise RuntimeError("no name")
+        raise RuntimeError("no name")  # must not be reached
 
 
 class Nameless(Exception, metaclass=NamelessClass):
