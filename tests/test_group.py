@@ -809,6 +809,21 @@ async def test_promise_8_it_reaches_into_groups_at_every_depth(
     assert innermost.record.actors[0].exited == seconds
 
 
+@pytest.mark.parametrize("depth", [1, 3])
+async def test_promise_8_it_reaches_into_groups_that_were_added_without_any_interrupts(
+    autojump_clock: trio.testing.MockClock, depth: int
+) -> None:
+    group = RunGroup(grace=20)
+    group.add(trio.sleep_forever, ignore)
+    for _ in range(depth):
+        inner, group = group, RunGroup()
+        group.add(inner.run)
+    group.add(functools.partial(trio.sleep, 1))
+    with trio.move_on_after(3):
+        await group.run()
+    assert trio.current_time() == 3
+
+
 async def test_promise_8_what_a_shield_kept_from_a_group_is_not_held_against_it_later(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -125,7 +125,7 @@ class RunGroup:
     # `list` has no element type here, and calling `list[_Actor]` takes ten times as long.
     _actors: list[_Actor] = attrs.field(factory=lambda: [], init=False)  # noqa: PIE807
     _names: dict[str, int] = attrs.field(factory=lambda: {}, init=False)  # noqa: PIE807
-    _has_interrupts: bool = attrs.field(default=False, init=False)
+    _needs_scopes: bool = attrs.field(default=False, init=False)
     _current: _Run | None = attrs.field(default=None, init=False)
 
     def __repr__(self) -> str:
@@ -198,7 +198,9 @@ class RunGroup:
                 )
         name = self._unique_name(execute, name)
         self._actors.append(_Actor(name, execute, interrupt, grace, ends_group, reports_started))
-        self._has_interrupts = self._has_interrupts or interrupt is not None
+        self._needs_scopes = (
+            self._needs_scopes or interrupt is not None or _is_run_of_a_group(execute)
+        )
         return execute
 
     @enable_ki_protection
@@ -253,7 +255,7 @@ class RunGroup:
             task_status.started({})
             return None
         run = self._current = _Run(
-            tuple(self._actors), as_grace(self.grace), has_interrupts=self._has_interrupts
+            tuple(self._actors), as_grace(self.grace), needs_scopes=self._needs_scopes
         )
         self.record = run.record
         error = context = None
@@ -281,10 +283,10 @@ class RunGroup:
         Does nothing when no run is under way or the stop has begun: to interrupt a group,
         start it with `await nursery.start(group.run)`. With `run` this makes a pair, so
         groups nest: `outer.add(inner.run, inner.interrupt)`. When all graces end in the
-        outer one, they end in the inner one, too. One gap: where no actor of the outer group
-        has an interrupt, a timeout around `outer.run()` that expires after the stop has begun
-        does not end the graces of the groups inside. Adding those with their `interrupt`
-        closes it.
+        outer one, they end in the inner one, too. One gap: where the actors of the outer group
+        have no interrupts, and one of them is a function that runs a group of its own, a timeout
+        around `outer.run()` that expires after the stop has begun does not end the graces of
+        that group. Adding the group itself, `outer.add(inner.run)`, closes it.
 
         Args:
             error: What the interrupts are given.
@@ -320,6 +322,10 @@ class RunGroup:
             if 1 < int(number) <= last and name == f"{base} #{int(number)}":
                 return True
         return name in self._names
+
+
+def _is_run_of_a_group(execute: object) -> bool:
+    return isinstance(execute, types.MethodType) and isinstance(execute.__self__, RunGroup)
 
 
 @final
@@ -368,7 +374,7 @@ class _Run:
     bare_raiser = error_raiser = _CALLER
     later: list[str]
 
-    def __init__(self, actors: tuple[_Actor, ...], grace: float, *, has_interrupts: bool) -> None:
+    def __init__(self, actors: tuple[_Actor, ...], grace: float, *, needs_scopes: bool) -> None:
         self.actors = actors
         self.grace = grace
         self.clock = trio.lowlevel.current_clock()
@@ -379,7 +385,7 @@ class _Run:
         self.started, self.later = {}, []
         # Empty: the nursery's scope stands for all.
         self.scopes: list[trio.CancelScope] = []
-        if has_interrupts:
+        if needs_scopes:
             # An actor with its own interrupt and a finite grace is given time to stop in
             # order, whatever is cancelled around run(): it has to be shielded before.
             is_finite = grace < math.inf
