@@ -15,7 +15,7 @@ import termios
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
@@ -80,11 +80,16 @@ def kill_all() -> None:
 
 def wait_for_the_guard() -> None:
     """Give it time to find what has been left; the fixture sees whether it did."""
+    wait_until(lambda: not processes())
+
+
+def wait_until(condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + PATIENCE
-    are_gone = False
-    while not are_gone and time.monotonic() < deadline:
+    is_met = False
+    while not is_met and time.monotonic() < deadline:
         time.sleep(0.01)
-        are_gone = not processes()
+        is_met = condition()
+    return is_met
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
@@ -141,14 +146,18 @@ def read(source: Any) -> bytes:
 def read_until(source: Any, *wanted: bytes) -> bytes:
     got = b""
     while not all(each in got for each in wanted):
-        got += read(source)
+        chunk = read(source)
+        assert chunk, f"ends with {got!r}"
+        got += chunk
     return got
 
 
 def read_lines(source: Any, number: int) -> list[bytes]:
     got = b""
     while got.count(b"\n") < number:
-        got += read(source)
+        chunk = read(source)
+        assert chunk, f"ends with {got!r}"
+        got += chunk
     return got.splitlines()[:number]
 
 
@@ -158,6 +167,21 @@ def read_all(source: Any) -> bytes:
         while chunk := read(source):
             got += chunk
     return got
+
+
+@contextlib.contextmanager
+def full_pipe() -> Iterator[tuple[int, int]]:
+    """Make a pipe that has no room until it is read; the writing end is the test's to close."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write_end, b" ")
+    os.set_blocking(write_end, True)
+    try:
+        yield read_end, write_end
+    finally:
+        os.close(read_end)
 
 
 # ---- output ----
@@ -282,6 +306,20 @@ def test_a_command_that_ignores_sigterm_is_killed_when_its_grace_has_ended() -> 
     assert done.returncode == 3
 
 
+def test_an_output_that_nobody_reads_does_not_hide_an_exit() -> None:
+    waits = SAYS_BYE.replace("echo ready", "touch here").replace("echo bye", "touch stopped")
+    first = when("here", "echo hello; exit 3")
+    with (
+        full_pipe() as (read_end, write_end),
+        started("--quiet", waits, first, stdout=write_end) as process,
+    ):
+        os.close(write_end)
+        assert wait_until(Path("stopped").exists)
+        out = read_all(read_end)
+        assert end(process)[0] == 3
+    assert out.strip() == b"sh #2 | hello"
+
+
 def test_what_a_killed_command_wrote_last_is_passed_on() -> None:
     stubborn = "sh -c 'trap \"printf last\" TERM; touch here; while :; do sleep 0.05; done'"
     done = run("--grace", "0.5", stubborn, when("here", "exit 3"))
@@ -401,6 +439,36 @@ def test_the_first_exit_settles_the_status_whatever_signals_come_later() -> None
         read_until(process.stderr, b"received signal SIGINT")
         process.send_signal(signal.SIGINT)
         assert end(process)[0] == 3
+
+
+def test_a_signal_ends_the_wait_for_the_output_to_be_read() -> None:
+    talks = "sh -c 'echo ready >&2; echo hello'"
+    with full_pipe() as (_, write_end), started("--quiet", talks, stdout=write_end) as process:
+        os.close(write_end)
+        assert process.stderr is not None
+        said = read_until(process.stderr, b"ready\n")
+        while b"no longer waiting for the output to be read" not in said:
+            process.send_signal(signal.SIGHUP)  # stops the command once, if it still runs
+            if select.select([process.stderr], [], [], 0.2)[0]:
+                said += read_until(process.stderr, b"\n")
+        assert end(process)[0] in (0, 128 + signal.SIGHUP)
+
+
+def test_a_signal_at_the_last_moment_does_not_keep_it_from_telling_how_it_went() -> None:
+    code = """
+import os, signal, trio
+from trio_rungroup.__main__ import _signals
+
+async def main():
+    async with _signals():
+        os.kill(os.getpid(), signal.SIGTERM)  # nobody waits for the next one any more
+    print("lives", signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+trio.run(main)
+"""
+    done = run("-c", code, command=(sys.executable,))
+    assert (done.stdout, done.returncode) == (b"lives True\n", -signal.SIGTERM)
 
 
 def test_commands_ignore_no_signal() -> None:
@@ -539,22 +607,16 @@ def test_an_output_that_nobody_reads_does_not_keep_a_signal_from_stopping_all(st
 
 
 def test_ctrl_c_after_the_run_is_no_reason_for_a_traceback() -> None:
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(write_end, b" ")  # so there is no room for the timeline
-    os.set_blocking(write_end, True)
-    with started("echo done", stderr=write_end) as process:
-        os.close(write_end)
-        read_until(process.stdout, b"done\n")
-        patience_ends = time.monotonic() + PATIENCE
-        while process.poll() is None and time.monotonic() < patience_ends:
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.1)
-        assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
-    assert read_all(read_end).strip() == b""
-    os.close(read_end)
+    with full_pipe() as (read_end, write_end):  # which has no room for the timeline
+        with started("echo done", stderr=write_end) as process:
+            os.close(write_end)
+            read_until(process.stdout, b"done\n")
+            patience_ends = time.monotonic() + PATIENCE
+            while process.poll() is None and time.monotonic() < patience_ends:
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.1)
+            assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+        assert read_all(read_end).strip() == b""
     wait_for_the_guard()
 
 

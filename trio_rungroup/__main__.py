@@ -4,7 +4,7 @@ How the output travels. Each command writes into two pipes of ours. A task per p
 what has come, up to 64 KiB, puts the command's name before each line and writes it all at
 once, in a thread: whoever reads our output may be slow, and then the commands are held back
 by their pipes, while signals are attended to as ever. A command has exited, for its group,
-when its process has and its output has been passed on.
+when its process has; what it has written by then is passed on, however long that takes.
 
 Against the one end that nobody can prepare for, SIGKILL, there is a guard: see `_guarded`.
 """
@@ -19,6 +19,7 @@ if sys.platform == "win32":  # pragma: no cover - POSIX only
 import argparse
 import contextlib
 import fcntl
+import functools
 import itertools
 import logging
 import math
@@ -31,7 +32,7 @@ import signal
 import subprocess
 import termios
 import time
-from collections.abc import Awaitable, Callable, Container, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Generator, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -42,7 +43,7 @@ from trio_rungroup import Record, RunGroup, SignalReceived, process_actor
 # SIGHUP (the terminal was closed) and SIGQUIT (its Ctrl-\) would leave the commands behind.
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _CHUNK: Final = 65536  # bytes read at once, and the longest line that is kept whole
-_LAST_WORDS: Final = 1.0  # seconds to pass on what a killed command has written
+_LAST_WORDS: Final = 1.0  # seconds to pass on what is left when somebody wants us to end
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
 
 _QUOTED: Final = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
@@ -57,7 +58,9 @@ Run commands together; when the first one exits, stop the others.
 Each COMMAND is one argument, split into words as a shell does; no shell runs it. Every
 line of output is passed on with the command's name before it. When the first command
 exits, the others get SIGTERM, and those that are still there when the grace has ended get
-SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one kills them at once."""
+SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one kills them at once.
+Whatever has been written is passed on before the end, however slow its reader is; after a
+signal, for a second longer than the grace."""
 
 _EPILOG: Final = """\
 example:
@@ -234,27 +237,15 @@ async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tupl
     for words in options.commands:
         commands[_unique(Path(words[0]).name, commands)] = words
     width = max(map(len, commands))
-    pipes: list[tuple[_Pipe, _Pipe]] = []
+    pipes: list[_Pipe] = []
     for (name, words), colour in zip(commands.items(), itertools.cycle(_COLOURS), strict=False):
         pair = _Pipe(out, name, width, colour), _Pipe(err, name, width, colour)
         execute, interrupt = process_actor(
             words, stdout=pair[0].write_end, stderr=pair[1].write_end, env=environment
         )
-        group.add(_passed_on(execute, pair), interrupt, name=name, grace=options.grace)
-        pipes.append(pair)
-    async with trio.open_nursery() as nursery:
-        for pipe in itertools.chain.from_iterable(pipes):
-            nursery.start_soon(pipe.pass_on)
-
-        def say(text: str) -> None:
-            nursery.start_soon(err.write, _line(f"trio-rungroup: {text}"))
-
-        log = logging.getLogger("trio_rungroup")
-        log.addHandler(_Log(say))
-        log.propagate = False
-        stopped_by = await _run_group(group, say)
-        # What is still on its way now was written by a command that has been killed.
-        nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORDS
+        group.add(_ending(execute, pair), interrupt, name=name, grace=options.grace)
+        pipes += pair
+    stopped_by = await _run_group(group, pipes, err, options.grace)
     record = group.record
     assert record is not None
     status, messages = _outcome(record, stopped_by, outputs)
@@ -270,8 +261,8 @@ def _unique(name: str, taken: Container[str]) -> str:
     return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
-def _passed_on(execute: _Execute, pipes: Sequence[_Pipe]) -> _Execute:
-    """Make an actor that also waits for its output to be passed on."""
+def _ending(execute: _Execute, pipes: Sequence[_Pipe]) -> _Execute:
+    """Make an actor that also tells its pipes when it has exited."""
 
     async def command() -> None:
         try:
@@ -279,42 +270,79 @@ def _passed_on(execute: _Execute, pipes: Sequence[_Pipe]) -> _Execute:
         finally:
             for pipe in pipes:
                 pipe.end()
-            for pipe in pipes:
-                await pipe.done.wait()
 
     return command
 
 
-async def _run_group(group: RunGroup, say: Callable[[str], None]) -> int:
-    """Run the group; stop it at the first signal, kill it at the second; tell the first."""
+async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grace: float) -> int:
+    """Run the group, and pass on its output; stop at the first signal, kill at the second.
+
+    Hands back the first.
+    """
+    stopped_by = 0
+    is_over = False
+    at_once, passing_on, watching = trio.CancelScope(), trio.CancelScope(), trio.CancelScope()
+
+    async def run(*, task_status: trio.TaskStatus[dict[str, object]]) -> None:
+        nonlocal is_over
+        with passing_on:
+            async with trio.open_nursery() as passing:
+                for pipe in pipes:
+                    passing.start_soon(pipe.pass_on)
+                # The record keeps what is suppressed here.
+                with at_once, contextlib.suppress(subprocess.CalledProcessError, OSError):
+                    await group.run(task_status=task_status)
+                is_over = True
+        watching.cancel(reason="the last command has exited, and its output is passed on")
+        nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORDS  # for what we say
+
+    def say(text: str) -> None:
+        nursery.start_soon(err.write, _line(f"trio-rungroup: {text}"))
+
+    log = logging.getLogger("trio_rungroup")
+    log.addHandler(_Log(say))
+    log.propagate = False
+    async with _signals() as next_signal, trio.open_nursery() as nursery:
+        with watching:
+            await nursery.start(run)  # a signal that comes meanwhile is kept
+            while True:
+                number = await next_signal()
+                received = SignalReceived(number)
+                if is_over:
+                    passing_on.deadline = trio.current_time() + _LAST_WORDS
+                    say(f"{received}: no longer waiting for the output to be read")
+                elif not stopped_by:
+                    stopped_by = number
+                    group.interrupt(received)
+                    passing_on.deadline = trio.current_time() + grace + _LAST_WORDS
+                    say(f"{received}: stopping; a second signal kills")
+                elif number != signal.SIGHUP:  # sent twice: by the terminal and the shell
+                    at_once.cancel(reason="a second signal")
+                    passing_on.deadline = trio.current_time() + _LAST_WORDS
+    return stopped_by
+
+
+@contextlib.asynccontextmanager
+async def _signals() -> AsyncGenerator[Callable[[], Awaitable[int]]]:
+    """Hand out a function that waits for the next signal to stop us."""
     # In the background of a script SIGINT is ignored, and under nohup SIGHUP: let it be so,
     # for the commands as well, which inherit it.
     wanted = [each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
-    stopped_by = 0
-    at_once, watching = trio.CancelScope(), trio.CancelScope()
-
-    async def run(*, task_status: trio.TaskStatus[dict[str, object]]) -> None:
-        # The record keeps what is suppressed here.
-        with at_once, contextlib.suppress(subprocess.CalledProcessError, OSError):
-            await group.run(task_status=task_status)
-        watching.cancel(reason="the last command has exited")
-
     if not wanted:
-        await run(task_status=trio.TASK_STATUS_IGNORED)
-        return 0
+        yield trio.sleep_forever
+        return
+    # One that comes when all is over goes back to the handler from before. It finds one that
+    # does nothing, for it must not keep us from telling how it went.
+    before = {each: signal.signal(each, _do_nothing) for each in wanted}
     with trio.open_signal_receiver(*wanted) as arrivals:
-        async with trio.open_nursery() as nursery:
-            with watching:
-                await nursery.start(run)  # a signal that comes meanwhile is kept in arrivals
-                async for number in arrivals:
-                    if not stopped_by:
-                        stopped_by = number
-                        received = SignalReceived(number)
-                        group.interrupt(received)
-                        say(f"{received}: stopping; a second signal kills")
-                    elif number != signal.SIGHUP:  # sent twice: by the terminal and the shell
-                        at_once.cancel(reason="a second signal")
-    return stopped_by
+        yield functools.partial(anext, arrivals)
+    for _ in range(2):  # one may be on its way to the receiver
+        await trio.lowlevel.checkpoint()
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
+def _do_nothing(*_: object) -> None: ...
 
 
 def _outcome(record: Record, stopped_by: int, outputs: Sequence[_Output]) -> tuple[int, list[str]]:
@@ -384,7 +412,6 @@ class _Pipe:
         self.stream = trio.lowlevel.FdStream(read_end)
         self.left = math.inf  # bytes still to be read
         self.begun = b""  # a line that has no end yet
-        self.done = trio.Event()
 
     async def pass_on(self) -> None:
         """Pass on whatever comes, until `end()` and all that has come by then."""
@@ -394,7 +421,6 @@ class _Pipe:
                     self.left -= len(chunk)
                     await self.write(self.whole_lines(chunk))
             await self.write(self.begun and self.begun + b"\n")
-        self.done.set()
 
     def whole_lines(self, chunk: bytes) -> bytes:
         """Put `chunk` to what has come before; take out all lines that are complete."""
