@@ -83,12 +83,6 @@ def wait_for_the_guard() -> None:
     wait_until(lambda: not processes())
 
 
-def catches(process: subprocess.Popen[bytes], number: int) -> bool:
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
-    (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
-    return bool(int(caught, 16) >> (number - 1) & 1)
-
-
 def wait_until(condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + PATIENCE
     is_met = False
@@ -612,7 +606,6 @@ def test_an_output_that_nobody_reads_does_not_keep_a_signal_from_stopping_all(st
     assert b"sh    | y".startswith(last)  # given up halfway
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells when it is over")
 def test_ctrl_c_after_the_run_is_no_reason_for_a_traceback() -> None:
     with full_pipe() as (read_end, write_end):  # which has no room for the timeline
         with started("echo done", stderr=write_end) as process:
