@@ -2659,6 +2659,43 @@ async def test_promise_20_nor_after_an_actor_that_runs_its_own_group() -> None:
     await no_cycle_after(run)
 
 
+@pytest.mark.parametrize("which", [ValueError, SystemExit])
+async def test_promise_20_nor_after_a_value_that_leads_to_an_error(
+    which: type[BaseException],
+) -> None:
+    class Value:
+        error: BaseException
+
+    async def run() -> None:
+        group, value = RunGroup(), Value()
+        find_value = weakref.ref(value)
+
+        def known_to_the_value(error: BaseException) -> BaseException:
+            value = find_value()
+            assert value is not None
+            if isinstance(error, which):
+                value.error = error
+            return error
+
+        async def fail_when_cancelled() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise known_to_the_value(ValueError("in the clean-up"))
+
+        def fail(_: BaseException | None) -> None:
+            raise known_to_the_value(SystemExit(3))
+
+        group.add(fail_when_cancelled, ignore)
+        group.add(functools.partial(give, 0, value), fail)
+        with pytest.raises(SystemExit):
+            await group.run()
+        assert isinstance(value.error, which)
+        del group, value
+
+    await no_cycle_after(run)
+
+
 async def test_promise_20_nor_after_an_interrupt_that_leaves_a_scope_open() -> None:
     def leave_it_open(_: BaseException | None) -> None:
         trio.CancelScope().__enter__()
@@ -2666,6 +2703,7 @@ async def test_promise_20_nor_after_an_interrupt_that_leaves_a_scope_open() -> N
     async def run() -> None:
         group = RunGroup()
         group.add(functools.partial(give, 0, None), leave_it_open)
+        group.add(trio.sleep_forever)  # so that it is the calling task that calls the interrupts
         with pytest.raises(RuntimeError, match="stack corrupted"):
             await group.run()
         del group

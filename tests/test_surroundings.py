@@ -1002,6 +1002,36 @@ async def test_an_actor_sees_the_context_of_the_caller_of_run_and_keeps_its_own_
     assert place.get() == "where run() is called"
 
 
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("somebody_is_cancelled", [False, True])
+async def test_an_interrupt_sees_the_context_of_the_caller_of_run_whoever_exits_first(
+    how: str, somebody_is_cancelled: bool
+) -> None:
+    seen: list[str] = []
+    group = RunGroup()
+
+    async def move_and_exit() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        place.set("an actor's own")
+
+    def look(_: object) -> None:
+        seen.append(place.get())
+
+    async def look_and_wait(_: object) -> None:
+        look(_)
+        await trio.lowlevel.checkpoint()
+        look(_)
+
+    group.add(move_and_exit, look)
+    group.add(move_and_exit, look if how == "sync" else look_and_wait)
+    group.add(move_and_exit, look)
+    if somebody_is_cancelled:
+        group.add(trio.sleep_forever)
+    place.set("where run() is called")
+    await group.run()
+    assert seen == ["where run() is called"] * (3 if how == "sync" else 4)
+
+
 async def test_an_actor_can_wait_until_all_tasks_are_blocked() -> None:
     scene = Scene(fails=False)
 
