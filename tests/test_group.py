@@ -34,6 +34,7 @@ import sys
 import types
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -1624,6 +1625,27 @@ def test_promise_12_a_second_ctrl_c_ends_every_grace_at_once(
     assert [record for record in caplog.records if record.levelno == logging.ERROR] == []
 
 
+@pytest.mark.parametrize("_", range(10))  # trio draws lots for the order of the tasks in a tick
+@pytest.mark.parametrize("interrupt", [None, ignore])
+@pytest.mark.parametrize("is_nested", [False, True])
+async def test_promise_12_a_bare_exception_in_the_tick_of_the_cancellation_ends_every_grace(
+    interrupt: Interrupt | None, is_nested: bool, _: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    group, bare, causes = RunGroup(), SystemExit(3), list[BaseException | None]()
+    group.add(raise_when_cancelled(bare), interrupt)
+    group.add(trio.sleep_forever, causes.append, grace=100)
+    run = group.run
+    if is_nested:
+        outer = RunGroup()
+        outer.add(group.run, group.interrupt)
+        run = outer.run
+    with pytest.raises(SystemExit) as caught, trio.move_on_after(1):
+        await run()
+    assert caught.value is bare
+    assert trio.current_time() == 1
+    assert [type(cause) for cause in causes] == [trio.Cancelled]
+
+
 def test_promise_12_ctrl_c_that_arrives_at_the_end_is_raised_in_place_of_a_value() -> None:
     group = RunGroup()
 
@@ -1900,6 +1922,54 @@ async def test_promise_15_groups_nest(autojump_clock: trio.testing.MockClock) ->
     outer.add(fail_at(1, error))
     assert await raised_by(outer) is error
     assert log[1:] == [(1, "inner", "interrupted", error), (3, "inner", "is done")]
+
+
+@pytest.mark.parametrize("order", [["cancel", "interrupt"], ["interrupt", "cancel"]])
+async def test_promise_15_of_interrupt_and_a_cancellation_in_one_step_the_first_begins_the_stop(
+    order: list[str], autojump_clock: trio.testing.MockClock
+) -> None:
+    group, error, causes = RunGroup(), ValueError("interrupt()"), list[BaseException | None]()
+    group.add(trio.sleep_forever, causes.append, grace=10)
+
+    async def run() -> None:
+        with outside:
+            await group.run()
+
+    outside = trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await trio.sleep(1)
+        for each in order:
+            if each == "interrupt":
+                group.interrupt(error)
+            else:
+                outside.cancel(reason="test")
+    assert outside.cancelled_caught
+    assert group.record is not None
+    if order[0] == "interrupt":  # and the cancellation is the second request, which ends the grace
+        assert causes == [error]
+        assert (group.record.reason, group.record.ended) == (
+            "interrupt() was called with ValueError: interrupt()",
+            1,
+        )
+    else:
+        assert [type(cause) for cause in causes] == [trio.Cancelled]
+        assert (group.record.reason, group.record.ended) == ("run() is cancelled from outside", 11)
+
+
+async def test_promise_15_interrupt_in_another_thread_is_refused_and_harms_nothing() -> None:
+    group = RunGroup()
+    group.add(trio.sleep_forever)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        with pytest.raises(RuntimeError, match=r"trio\.from_thread\.run_sync\(group\.interrupt"):
+            await trio.to_thread.run_sync(in_no_thread_of_trio, group.interrupt)
+        group.interrupt()
+
+
+def in_no_thread_of_trio(function: Callable[[], None]) -> None:
+    with ThreadPoolExecutor() as pool:
+        pool.submit(function).result()
 
 
 async def test_promise_15_errors_after_interrupt_are_later_ones(
@@ -2284,14 +2354,32 @@ async def test_promise_20_hostile_errors_harm_nothing(
     assert len(str(group.record)) < 2000
 
 
-async def test_promise_20_a_group_that_cannot_be_split_harms_nothing() -> None:
-    class Unsplittable(BaseExceptionGroup[BaseException]):
-        def split(self, condition: Any, /) -> Any:
-            raise RuntimeError("no")
+class Unsplittable(BaseExceptionGroup[BaseException]):
+    def split(self, condition: Any, /) -> Any:
+        raise KeyboardInterrupt  # not the user's, so run() does not raise it
 
-    group, error = RunGroup(), Unsplittable("whole", [ValueError()])
-    group.add(fail_at(0, error))
-    assert await raised_by(group) is error
+
+class WithoutExceptions(BaseExceptionGroup[BaseException]):
+    @property
+    def exceptions(self) -> Any:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("kind", [Unsplittable, WithoutExceptions])
+@pytest.mark.parametrize("how", ["first", "later"])
+async def test_promise_20_a_group_of_errors_that_cannot_be_taken_apart_harms_nothing(
+    kind: type[BaseExceptionGroup[BaseException]], how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    group, error = RunGroup(), kind("whole", [ValueError()])
+    group.add(fail_at(0, error) if how == "first" else raise_when_cancelled(error))
+    group.add(functools.partial(give, 0 if how == "later" else math.inf, "value"))
+    if how == "first":
+        assert await raised_by(group) is error
+    else:
+        assert await group.run() == "value"
+        (record,) = caplog.records
+        assert record.exc_info is not None
+        assert record.exc_info[1] is error
 
 
 @pytest.mark.parametrize("own_interrupts", [False, True])

@@ -52,6 +52,77 @@ def test_an_async_generator_function_is_refused(function: Any) -> None:
         RunGroup().add(function)
 
 
+def test_a_group_is_refused_where_its_pair_is_wanted() -> None:
+    with pytest.raises(TypeError, match=r"group.add\(inner.run, inner.interrupt\)"):
+        RunGroup().add(RunGroup())  # type: ignore[type-var]
+
+
+class Parameters:
+    async def none(self) -> None: ...
+    async def one(self, a: object) -> None: ...
+    async def optional(self, a: object = None, *, b: object = None) -> None: ...
+    async def keyword(self, *, a: object) -> None: ...
+    async def status(self, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+
+    async def status_first(self, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+
+    async def may_take_status(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        task_status.started()
+
+    async def any_keyword(self, **options: trio.TaskStatus[None]) -> None:
+        for each in options.values():
+            each.started()
+
+    async def any_argument(*arguments: object) -> None: ...
+
+
+here = Parameters()
+NEEDS_SOME = r"needs some; write group.add\(functools.partial\("
+NEEDS_STATUS = r"needs a task_status: write group.add\(..., reports_started=True\)"
+TAKES_NONE = r"does not take what reports_started=True .*async def execute\(\*, task_status\)"
+
+
+@pytest.mark.parametrize(
+    ("function", "reports_started", "refusal"),
+    [
+        (trio.sleep, False, NEEDS_SOME),
+        (trio.sleep, True, TAKES_NONE),
+        (here.one, False, NEEDS_SOME),
+        (here.keyword, False, NEEDS_SOME),
+        (Parameters.none, False, NEEDS_SOME),
+        (here.status, False, NEEDS_STATUS),
+        (here.status_first, False, NEEDS_STATUS),
+        (here.none, True, TAKES_NONE),
+        (here.optional, True, TAKES_NONE),
+        (here.any_argument, True, TAKES_NONE),
+        (Parameters.status, True, NEEDS_SOME),
+    ],
+)
+def test_parameters_that_nothing_is_given_for_are_refused(
+    function: Any, reports_started: bool, refusal: str
+) -> None:
+    with pytest.raises(TypeError, match=refusal):
+        RunGroup().add(function, reports_started=reports_started)
+
+
+async def test_parameters_that_need_not_be_given_are_taken() -> None:
+    group = RunGroup()
+    for quiet in (here.none, here.optional, here.may_take_status, here.any_keyword):
+        group.add(quiet, ends_group=False)
+    group.add(here.any_argument, ends_group=False)
+    for reporting in (here.status, here.status_first, here.may_take_status, here.any_keyword):
+        group.add(reporting, ends_group=False, reports_started=True)
+    async with trio.open_nursery() as nursery:
+        started = await nursery.start(group.run)
+    assert list(started.values()) == [None] * 4
+    assert group.record is not None
+    assert [actor.how for actor in group.record.actors] == ["returned"] * 9
+
+
 @pytest.mark.parametrize("function", [asyncio.sleep, functools.partial(asyncio.sleep, 1)])
 def test_a_function_of_asyncio_is_refused(function: Any) -> None:
     with pytest.raises(TypeError, match=r"sleep is asyncio's: .*trio_asyncio.aio_as_trio"):
@@ -314,7 +385,7 @@ def test_run_outside_of_trio_is_told_where_to_go(actors: int) -> None:
     with pytest.raises(RuntimeError, match=r"write trio\.run\(group\.run\)"):
         asyncio.run(group.run())
     assert group.record is None
-    group.add(trio.sleep, lambda _: None)
+    group.add(trio.sleep_forever, lambda _: None)
 
 
 async def test_a_sync_function_is_found_when_it_returns_and_pointed_to_a_thread() -> None:

@@ -34,7 +34,7 @@ import termios
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Generator, Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TextIO, TypeAlias
 
 import trio
 
@@ -52,6 +52,7 @@ _ESCAPES: Final = {"$": "$", "`": "`", "\n": ""}
 _Execute: TypeAlias = Callable[[], Awaitable[object]]
 
 _QUOTE: Final = "each command is one argument, in quotes: 'sleep 5'"
+_SHELL: Final = "no shell runs it: where you need one, write 'sh -c \"...\"'"
 _HELP: Final = """\
 Run commands together; when the first one exits, stop the others.
 
@@ -60,7 +61,7 @@ line of output is passed on with the command's name before it. When the first co
 exits, the others get SIGTERM, and those that are still there when the grace has ended get
 SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one kills them at once.
 Whatever has been written is passed on before the end, however slow its reader is; after a
-signal, for a second longer than the grace."""
+signal, for a second longer than the grace. At the end, standard error shows a timeline."""
 
 _EPILOG: Final = """\
 example:
@@ -130,21 +131,28 @@ def _main() -> int:
         parser.error("give at least one COMMAND to run")
     for words in options.commands:
         if shutil.which(words[0]) is None:
-            parser.exit(127, f"trio-rungroup: program not found: {words[0]} ({_QUOTE})\n")
-    with contextlib.ExitStack() as files:
-        picture = None
-        if options.timeline is not None:
-            try:
-                picture = files.enter_context(
-                    options.timeline.open("w", encoding="utf-8", errors="backslashreplace")
-                )
-            except OSError as error:
-                parser.error(f"cannot write the timeline: {error}")
-        with _guarded() as environment:
-            status, record = trio.run(_run, options, environment)
-        if picture is not None:
-            picture.write(record.to_svg())
+            parser.exit(*_not_found(words))
+    picture = None
+    if options.timeline is not None:
+        try:  # before anything is started, to tell what cannot be written
+            picture = options.timeline.open("w", encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            parser.error(f"cannot write the timeline: {error}")
+    with _guarded() as environment:
+        status, record = trio.run(_run, options, environment)
+    if picture is not None and not _drawn(record, picture):
+        status = status or 1
     return status
+
+
+def _drawn(record: Record, picture: TextIO) -> bool:
+    try:
+        with picture:
+            picture.write(record.to_svg())
+    except OSError as error:
+        _write(2, _line(f"trio-rungroup: cannot write the timeline: {error}"))
+        return False
+    return True
 
 
 def _words(command: str) -> list[str]:
@@ -160,6 +168,15 @@ def _words(command: str) -> list[str]:
     if not words:
         raise argparse.ArgumentTypeError("is empty")
     return words
+
+
+def _not_found(words: Sequence[str]) -> tuple[int, str]:
+    """Tell the exit status, and what to say, where the first word names no program."""
+    program = words[0]
+    if os.sep in program and Path(program).is_file():
+        return 126, f"trio-rungroup: not executable: {program} (chmod +x makes it so)\n"
+    hint = _QUOTE if len(words) == 1 else _SHELL
+    return 127, f"trio-rungroup: program not found: {program} ({hint})\n"
 
 
 def _without_escapes(part: re.Match[str]) -> str:

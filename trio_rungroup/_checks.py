@@ -6,7 +6,13 @@ import functools
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Coroutine
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE
+from inspect import (
+    CO_ASYNC_GENERATOR,
+    CO_COROUTINE,
+    CO_GENERATOR,
+    CO_ITERABLE_COROUTINE,
+    CO_VARKEYWORDS,
+)
 from types import CodeType, CoroutineType, MethodType
 from typing import Any, cast
 
@@ -61,6 +67,8 @@ def check_execute(execute: object) -> None:
             f"group.add(functools.partial({name}, ...)) to pass arguments"
         )
     if not callable(execute):
+        if hasattr(execute, "run") and hasattr(execute, "interrupt"):
+            raise TypeError("a group is added by its pair: group.add(inner.run, inner.interrupt)")
         raise TypeError(
             f"add() takes an async function without parameters, not {_kind(execute)}; a "
             "pair is added with a star: group.add(*signal_actor())"
@@ -73,6 +81,38 @@ def check_execute(execute: object) -> None:
         )
     if _is_of_asyncio(function):
         raise TypeError(f"{default_name(execute)} is asyncio's: {_ASYNCIO_HELP}")
+
+
+def check_parameters(execute: Callable[..., object], *, reports_started: bool) -> None:
+    """Refuse a function that cannot be called as actors are: with a `task_status` at most."""
+    code = getattr(execute, "__code__", None)
+    if type(code) is not CodeType:
+        return  # of a partial, or an object that can be called, the call itself will tell
+    count, of_keywords = code.co_argcount, code.co_kwonlyargcount
+    if count + of_keywords == (type(execute) is MethodType) and not reports_started:
+        return  # nearly always; and inspect.signature would take longer than a whole run
+    names = code.co_varnames
+    defaults = getattr(execute, "__defaults__", None) or ()
+    needed = {
+        *names[type(execute) is MethodType : count - len(defaults)],
+        *names[count : count + of_keywords],
+    }.difference(getattr(execute, "__kwdefaults__", None) or ())
+    takes_status = (
+        "task_status" in names[: count + of_keywords] or code.co_flags & CO_VARKEYWORDS != 0
+    )
+    name = default_name(execute)
+    if reports_started and not takes_status:
+        raise TypeError(
+            f"{name} does not take what reports_started=True has it called with; write "
+            "`async def execute(*, task_status):`, and call task_status.started() in it"
+        )
+    if "task_status" in needed and not reports_started:
+        raise TypeError(f"{name} needs a task_status: write group.add(..., reports_started=True)")
+    if needed.difference({"task_status"}):
+        raise TypeError(
+            f"{name} is called without arguments, and needs some; write "
+            f"group.add(functools.partial({name}, ...))"
+        )
 
 
 def check_interrupt(interrupt: object) -> None:

@@ -9,7 +9,8 @@ import trio
 
 _ErrorT = TypeVar("_ErrorT", bound=BaseException)
 
-# An exception class may define an attribute of its own in this place, or refuse to be set.
+# An exception class may define an attribute of its own in these places, or refuse to be set.
+_EXCEPTIONS: Final = vars(BaseExceptionGroup)["exceptions"]
 _CONTEXT: Final = vars(BaseException)["__context__"]
 _TRACEBACK: Final = vars(BaseException)["__traceback__"]
 
@@ -26,7 +27,7 @@ def without_cancelled(error: BaseException) -> BaseException | None:
     if is_a(error, BaseExceptionGroup):
         try:
             cancelled, rest = error.split(trio.Cancelled)
-        except Exception:  # noqa: BLE001 - a group that cannot be split is kept whole
+        except BaseException:  # noqa: BLE001 - a group that cannot be split is kept whole
             return error
         return error if cancelled is None else rest
     return error
@@ -38,7 +39,7 @@ def bare_in(error: BaseException) -> BaseException | None:
     while todo:
         error = todo.pop()
         if is_a(error, BaseExceptionGroup):
-            todo += reversed(error.exceptions)
+            todo += reversed(_EXCEPTIONS.__get__(error))
         elif not (is_a(error, Exception) or is_a(error, trio.Cancelled)):
             return error
     return None

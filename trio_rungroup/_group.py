@@ -17,7 +17,7 @@ after it, as itself. Three kinds of task take part:
   one on, so that a slow one cannot keep the calling task from watching.
 
 In a group without interrupts the nursery's own scope stands for all the scopes: that is only
-faster, but for the one case that `RunGroup.interrupt` tells of.
+faster, but for the one case that `RunGroup.run` tells of.
 
 Groups nest, and a cancellation reaches all groups inside each other in one instant, each as its
 first request to stop. So a run that ends its graces tells the runs inside it (`_ask_again`).
@@ -52,6 +52,7 @@ from ._checks import (
     asyncio_hint,
     check_execute,
     check_interrupt,
+    check_parameters,
     unique_name,
 )
 from ._errors import (
@@ -73,6 +74,7 @@ _CALLER: Final = "the task that awaits run()"
 _LOGGING: Final = "a handler of the log"
 _SECOND: Final = "asked a second time to stop"
 _INTERRUPTS_TASK: Final = "<interrupts of a RunGroup>"
+_OUTSIDE: Final = "run() is cancelled from outside"
 _OVER: Final = "its grace has ended"
 _AGAIN: Final = "all graces have ended in the group around this one"
 
@@ -178,8 +180,8 @@ class RunGroup:
             `execute`, so that a bare `@group.add` decorates.
 
         Raises:
-            TypeError: `execute` is not an async function, or `interrupt` not a function of
-                one argument.
+            TypeError: `execute` is not an async function without parameters, or `interrupt`
+                not a function of one argument.
             ValueError: `grace` is negative or NaN or has no interrupt to follow, or the
                 name is taken.
 
@@ -189,6 +191,7 @@ class RunGroup:
             ```
         """
         check_execute(execute)
+        check_parameters(execute, reports_started=reports_started)
         if interrupt is not None:
             check_interrupt(interrupt)
         if grace != math.inf:
@@ -225,6 +228,10 @@ class RunGroup:
             goes on its way. When the stop has already begun for another reason it is a
             second request, and ends every grace at once. So it is with Ctrl-C where this is
             awaited by the main task: the first one stops in order, the second one now.
+            A second request reaches groups in this one, too. One gap: where no actor here has
+            an interrupt, and one is a function that runs a group of its own, that group does
+            not see a timeout around this one expire when the stop has begun. Adding the group
+            itself closes it: `outer.add(inner.run)`.
 
         Returns:
             What the first actor to exit returned; `None` after `interrupt()`, or when all
@@ -290,15 +297,20 @@ class RunGroup:
         Does nothing when no run is under way or the stop has begun: to interrupt a group,
         start it with `await nursery.start(group.run)`. With `run` this makes a pair, so
         groups nest: `outer.add(inner.run, inner.interrupt)`. When all graces end in the
-        outer one, they end in the inner one, too. One gap: where the actors of the outer group
-        have no interrupts, and one of them is a function that runs a group of its own, a timeout
-        around `outer.run()` that expires after the stop has begun does not end the graces of
-        that group. Adding the group itself, `outer.add(inner.run)`, closes it.
+        outer one, they end in the inner one, too.
 
         Args:
             error: What the interrupts are given.
+
+        Raises:
+            RuntimeError: The group runs, but not in this thread.
         """
         if self._current is not None:
+            if not trio.lowlevel.in_trio_run():
+                raise RuntimeError(
+                    "interrupt() has to be called in the trio thread; from another one write "
+                    "trio.from_thread.run_sync(group.interrupt, trio_token=...)"
+                )
             with_error = "" if error is None else f" with {describe(error)}"
             self._current.stop(error, reason=f"interrupt() was called{with_error}")
 
@@ -322,7 +334,7 @@ class _Run:
     started: dict[str, object]
     ready = False
 
-    # The calling task: whether it sleeps, and whether something has come to wake it: see sleep().
+    # The calling task: whether it sleeps, and whether what has called it away began the stop.
     asleep = False
     called_away = False
 
@@ -460,10 +472,7 @@ class _Run:
         except BaseException as exc:  # noqa: BLE001 - kept by hit()
             error = exc
         if error is not None:
-            self.hit(error)
-            # From outside, and first: had anything else begun the stop, wake() would have let
-            # us go on from sleep(), without an error.
-            self.began_outside = self.cancelled_outside
+            self.hit(error, begins=self.called_away or not self.stopped)
             del error
 
     async def look_outside(self) -> None:
@@ -478,7 +487,7 @@ class _Run:
         except BaseException as exc:  # noqa: BLE001 - kept by hit()
             error = exc
         if error is not None:
-            self.hit(error)
+            self.hit(error, begins=False)
             self.end_all_graces(_SECOND)
             del error
 
@@ -523,7 +532,7 @@ class _Run:
             except BaseException as exc:  # noqa: BLE001 - kept by hit()
                 error = exc
             if error is not None:
-                self.hit(error)
+                self.hit(error, begins=False)
                 error = None
                 self.end_all_graces(_SECOND)
             now = self.clock.current_time()
@@ -543,29 +552,29 @@ class _Run:
             trio.lowlevel.reschedule(self.caller)
 
     def call_away(self, _: object) -> trio.lowlevel.Abort:
-        # trio calls this abort function, while we sleep, the moment a cancellation comes (or
-        # Ctrl-C, or the alarm, but that is only set when is_called_away() is asked no more),
-        # before any task can tell of it.
-        self.called_away = True
+        # trio calls this abort function, while we sleep, the moment a cancellation comes, or
+        # Ctrl-C, before any task can tell of it. So it is now that the stop begins, unless it has
+        # already; what it was that came, hit() will tell when it is our turn.
         self.asleep = False
+        if not self.stopped:
+            self.called_away = True
+            self.stop(None, reason=_OUTSIDE)
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def is_called_away(self) -> bool:
-        """Tell whether a cancellation from outside has come that the calling task will meet."""
-        # The actor that asks has left its own scope, so what cancels it now cancels us, too.
-        # Awake we are only for a moment: when all are ready, or something has begun the stop.
-        return self.called_away or (not self.asleep and _is_cancelled())
-
-    def hit(self, error: BaseException) -> None:
+    def hit(self, error: BaseException, *, begins: bool) -> None:
         """Take what reached the calling task: a cancellation from outside, or Ctrl-C."""
+        reason = _OUTSIDE
         if is_a(error, trio.Cancelled):
             self.cancelled_outside = True
-            self.stop(error, reason="run() is cancelled from outside")
         else:
+            reason = f"{class_name(error)} in {_CALLER}"
             # A second Ctrl-C has no news but its coming.
             if not (is_a(error, KeyboardInterrupt) and is_a(self.bare, type(error))):
-                self.keep(_CALLER, error, settles=True)
-            self.stop(error, reason=f"{class_name(error)} in {_CALLER}")
+                self.keep(_CALLER, error, settles=True, begins=begins)
+        if begins:
+            self.stop(None)
+            self.cause, self.record.reason = error, reason
+            self.began_outside = self.cancelled_outside
         del error
 
     # ---- a task for each actor ----
@@ -618,9 +627,11 @@ class _Run:
         record = self.records[index]
         record.exited = self.clock.current_time() - self.start
         self.active -= 1
-        # An actor that exits because run() is being cancelled from outside begins nothing:
-        # the cancellation does, which is about to reach the calling task.
-        first = not (self.stopped or self.is_called_away())
+        # An actor that exits because run() is being cancelled from outside begins nothing: the
+        # cancellation does. It has, if it found the calling task asleep. That is awake when all
+        # are ready, for a moment: then ask whether it will meet one. The actor can tell, for it
+        # has left its own scope.
+        first = not (self.stopped or (not self.asleep and _is_cancelled()))
         if raised is None and first:
             raised = self.unreported(self.actors[index])
         if raised is None:
@@ -630,7 +641,8 @@ class _Run:
             record.how = "cancelled" if record.error is None else "raised"
             if record.error is not None:
                 settles = first or self.is_cancelled_from_outside(index)
-                self.keep(f"actor {shorten(record.name)!r}", record.error, settles=settles)
+                who = f"actor {shorten(record.name)!r}"
+                self.keep(who, record.error, settles=settles, begins=first)
         if not first:
             if self.active == 0:
                 self.wake()
@@ -868,10 +880,10 @@ class _Run:
 
     # ---- the result ----
 
-    def keep(self, who: str, error: BaseException, *, settles: bool) -> None:
+    def keep(self, who: str, error: BaseException, *, settles: bool, begins: bool = False) -> None:
         """Lose no error: it becomes the result, or is logged and noted as a later one."""
         bare = bare_in(error)
-        if bare is not None and self.stopped:
+        if bare is not None and not begins:
             self.end_all_graces(f"{class_name(bare)} during the stop")
         if bare is not None and self.bare is None:
             self.bare, self.bare_raiser = bare, who
