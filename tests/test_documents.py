@@ -151,6 +151,21 @@ def test_the_first_program_prints_what_the_readme_says(tmp_path: Path) -> None:
     assert without_times(shown) == without_times(expected)
 
 
+def test_the_first_program_draws_the_bars_that_the_readme_shows() -> None:
+    async def receive_a_signal() -> None:
+        await trio.sleep(2.5)
+        raise SignalReceived(signal.SIGINT)
+
+    group, stopping = RunGroup(), trio.Event()
+    group.add(receive_a_signal, name="signal_actor")
+    group.add(stopping.wait, lambda _: stopping.set(), name="listener_actor")
+    group.add(trio.sleep_forever, name="ticker")
+    with pytest.raises(SignalReceived):
+        trio.run(group.run, clock=trio.testing.MockClock(autojump_threshold=0))
+    expected = next(block.text for block in OTHERS if block.language == "text")
+    assert f"{group.record}\n" == expected.partition("^C")[2]
+
+
 PICTURE = ROOT / "notebooks" / "timeline.svg"
 
 
