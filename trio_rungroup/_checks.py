@@ -52,12 +52,15 @@ def as_grace(grace: float) -> float:
     return seconds
 
 
-def check_execute(execute: object) -> None:
-    """Refuse what cannot be an actor's `execute`."""
+def check_execute(execute: object, *, reports_started: bool | None) -> None:
+    """Refuse what cannot be an actor's `execute`; None leaves its parameters to somebody else."""
     code = getattr(execute, "__code__", None)
     if type(code) is CodeType and code.co_flags & CO_COROUTINE:
         module = getattr(execute, "__module__", None)
         if type(module) is str and not module.startswith("asyncio"):
+            parameters = code.co_argcount + code.co_kwonlyargcount
+            if reports_started or parameters != (type(execute) is MethodType):
+                _check_parameters(execute, code, reports_started=reports_started)
             return  # nearly always; what follows takes nearly twice as long
     if _close_coroutine(execute):
         name = getattr(execute, "__name__", "execute")
@@ -83,14 +86,12 @@ def check_execute(execute: object) -> None:
         raise TypeError(f"{default_name(execute)} is asyncio's: {_ASYNCIO_HELP}")
 
 
-def check_parameters(execute: Callable[..., object], *, reports_started: bool) -> None:
+def _check_parameters(execute: object, code: CodeType, *, reports_started: bool | None) -> None:
     """Refuse a function that cannot be called as actors are: with a `task_status` at most."""
-    code = getattr(execute, "__code__", None)
-    if type(code) is not CodeType:
-        return  # of a partial, or an object that can be called, the call itself will tell
+    if reports_started is None:
+        return
+    # Not inspect.signature, which takes longer than a whole run.
     count, of_keywords = code.co_argcount, code.co_kwonlyargcount
-    if count + of_keywords == (type(execute) is MethodType) and not reports_started:
-        return  # nearly always; and inspect.signature would take longer than a whole run
     names = code.co_varnames
     defaults = getattr(execute, "__defaults__", None) or ()
     needed = {
@@ -100,7 +101,7 @@ def check_parameters(execute: Callable[..., object], *, reports_started: bool) -
     takes_status = (
         "task_status" in names[: count + of_keywords] or code.co_flags & CO_VARKEYWORDS != 0
     )
-    name = default_name(execute)
+    name = code.co_qualname
     if reports_started and not takes_status:
         raise TypeError(
             f"{name} does not take what reports_started=True has it called with; write "

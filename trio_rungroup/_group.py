@@ -52,7 +52,6 @@ from ._checks import (
     asyncio_hint,
     check_execute,
     check_interrupt,
-    check_parameters,
     unique_name,
 )
 from ._errors import (
@@ -190,8 +189,7 @@ class RunGroup:
             group.add(functools.partial(consume, queue), lambda error: queue.close())
             ```
         """
-        check_execute(execute)
-        check_parameters(execute, reports_started=reports_started)
+        check_execute(execute, reports_started=reports_started)
         if interrupt is not None:
             check_interrupt(interrupt)
         if grace != math.inf:
@@ -593,7 +591,7 @@ class _Run:
                 value = await _unprotected(coroutine)
             except BaseException as exc:  # noqa: BLE001 - filed below
                 error = exc
-            if error is not None and coroutine is not None and is_a(error, KeyboardInterrupt):
+            if error is not None and type(error) is KeyboardInterrupt and coroutine is not None:
                 error = await _begun(coroutine, error)
             if self.scopes:
                 self.scopes[index].__exit__(None, None, None)
@@ -636,6 +634,8 @@ class _Run:
             raised = self.unreported(self.actors[index])
         if raised is None:
             record.how = "returned"
+        elif type(raised) is trio.Cancelled:
+            record.how = "cancelled"
         else:
             record.error = without_cancelled(raised)
             record.how = "cancelled" if record.error is None else "raised"

@@ -105,7 +105,7 @@ def _check_pair(pair: object) -> _Pair:
             f"time it is called; it returned an object of type {kind}"
         )
     execute, interrupt = cast("_Pair", pair)
-    check_execute(execute)
+    check_execute(execute, reports_started=None)
     if interrupt is not None:
         check_interrupt(interrupt)
     return execute, interrupt
