@@ -414,7 +414,8 @@ class _Run:
                 # Interrupt them all, but none that has not begun.
                 while self.not_begun:
                     await trio.lowlevel.cancel_shielded_checkpoint()
-                await self.look_outside()
+                if not self.cancelled_outside:
+                    await self.look_outside()
                 if not self.interrupting:
                     self.begin_stop()
                 # Wait for all to exit.
@@ -475,8 +476,6 @@ class _Run:
 
     async def look_outside(self) -> None:
         """Take a cancellation that has come since something else began the stop: a second order."""
-        if self.cancelled_outside or self.nursery.cancel_scope.cancel_called:
-            return  # it was the first; or it cannot be told from our own
         error: BaseException | None = None
         try:
             # Not trio.current_effective_deadline(): that asks all the scopes around us, which for
@@ -539,10 +538,10 @@ class _Run:
                 self.patience_ends = math.inf
                 self.warn_of_waiting()
 
-    async def sleep(self) -> None:
-        """Sleep until `wake()`; only the calling task does."""
+    def sleep(self) -> Awaitable[object]:
+        """Sleep until `wake()`; only the calling task does, and awaits this at once."""
         self.asleep = True
-        await trio.lowlevel.wait_task_rescheduled(self.call_away)
+        return trio.lowlevel.wait_task_rescheduled(self.call_away)
 
     def wake(self) -> None:
         if self.asleep:
