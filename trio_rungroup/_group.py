@@ -541,7 +541,7 @@ class _Run:
     def sleep(self) -> Awaitable[object]:
         """Sleep until `wake()`; only the calling task does, and awaits this at once."""
         self.asleep = True
-        return trio.lowlevel.wait_task_rescheduled(self.call_away)
+        return trio.lowlevel.wait_task_rescheduled(self.call_away)  # noqa: ASYNC105
 
     def wake(self) -> None:
         if self.asleep:
