@@ -283,7 +283,10 @@ async def test_promise_3_the_default_interrupt_names_who_exited_first(
 # ---- 4
 
 
-async def test_promise_4_unlike_go_no_interrupt_is_called_before_its_execute_has_begun() -> None:
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_promise_4_unlike_go_no_interrupt_is_called_before_its_execute_has_begun(
+    is_cancelled: bool,
+) -> None:
     for _ in range(20):
         group, log = RunGroup(), list[Any]()
 
@@ -297,7 +300,8 @@ async def test_promise_4_unlike_go_no_interrupt_is_called_before_its_execute_has
         for name in "abc":
             group.add(functools.partial(execute, name), functools.partial(interrupt, name))
         with trio.CancelScope() as scope:
-            scope.cancel(reason="test")
+            if is_cancelled:
+                scope.cancel(reason="test")
             await group.run()
         assert log[3:] == [("a", "interrupted"), ("b", "interrupted"), ("c", "interrupted")]
 
