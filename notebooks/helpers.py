@@ -16,6 +16,7 @@ import textwrap
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -318,7 +319,7 @@ def tree_of(error: BaseException) -> str:
 def _tree(error: BaseException, indent: str, *, with_lines: bool) -> Iterator[str]:
     if with_lines:
         for frame, number in traceback.walk_tb(error.__traceback__):
-            if (place := _cell_of(frame.f_code.co_filename)) is not None:
+            if (place := _place_of(frame)) is not None:
                 function = frame.f_code.co_name
                 where = "" if function == "<module>" else f", in {function}"
                 yield f"{indent}{place}, line {number}{where}"
@@ -332,10 +333,15 @@ def _tree(error: BaseException, indent: str, *, with_lines: bool) -> Iterator[st
     yield from (f"{indent}  note: {note}" for note in getattr(error, "__notes__", ()))
 
 
-def _cell_of(file: str) -> str | None:
+def _place_of(frame: FrameType) -> str | None:
     """Name the cell that a line of a traceback is in; `None` for a line of a library."""
     shell = get_ipython()
+    file = frame.f_code.co_filename
     name = None if shell is None else shell.compile.format_code_name(file)
+    # What came back from a cluster has no globals of ours, and with some versions of cloudpickle
+    # no file either.
+    if file == "<dynamic-code>" or (name and frame.f_globals is not shell.user_ns):
+        return "elsewhere"
     return None if name is None else " ".join(name)
 
 

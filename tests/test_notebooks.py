@@ -57,7 +57,7 @@ def text_of(name: str) -> str:
 
 
 def seen(cell: Cell) -> list[tuple[str, str]]:
-    """What a reader sees of a cell's outputs: text, pictures, errors by type and message."""
+    """What a reader sees of a cell's outputs: text, pictures, errors with the lines they name."""
     parts: list[tuple[str, str]] = []
     if "varies" in cell["metadata"].get("tags", ()):  # real time, which no two runs share
         return parts
@@ -66,7 +66,7 @@ def seen(cell: Cell) -> list[tuple[str, str]]:
             case "stream":
                 parts.append((output["name"], "".join(output["text"])))
             case "error":
-                parts.append((output["ename"], output["evalue"]))
+                parts.append((output["ename"], "\n".join(output["traceback"])))
             case _:
                 parts += [(kind, "".join(content)) for kind, content in output["data"].items()]
     return parts
