@@ -435,8 +435,9 @@ def show_errors_as_trees() -> None:
     def handler(shell: Any, kind: Any, error: Any, tb: Any, tb_offset: Any = None) -> None:
         del tb, tb_offset
         text = "\n".join(_tree(error, "", with_lines=True))
-        if isinstance(error, KeyboardInterrupt):  # where that was is nobody's fault
-            text = f"stopped: {tree_of(error)}"
+        leaves = leaves_of(error)
+        if all(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):  # no mistake to look for
+            text = f"stopped: {tree_of(leaves[0])}"
         shell._showtraceback(kind, error, text.splitlines())
 
     shell.set_custom_exc((Exception, BaseExceptionGroup, KeyboardInterrupt), handler)

@@ -609,6 +609,24 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["again and again", "an event", "!local name"],
     ),
     (
+        "06 catches a cancellation",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            async def execute():
+                while not stopping.is_set():
+                    try:
+                        await report()
+                        with trio.move_on_after(3600):
+                            await stopping.wait()
+                    except trio.Cancelled:
+                        pass
+            return execute, lambda error: stopping.set()
+        """,
+        ["let a cancellation pass", "!again and again, without"],
+    ),
+    (
         "06 has an interrupt without parameters",
         "check(make_reporter)",
         """
@@ -740,10 +758,11 @@ def test_a_timeline_can_be_shown_before_its_run() -> None:
     assert "nothing has run yet" in timeline.to_svg()
 
 
-def test_the_stop_button_leaves_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["", "    async with trio.open_nursery():\n    "])
+def test_the_stop_button_leaves_one_line(where: str, tmp_path: Path) -> None:
     code = "from helpers import run\nimport signal, trio\n"
     code += "async def pressed():\n    signal.raise_signal(signal.SIGINT)\n"
-    code += "    await trio.sleep_forever()\nrun(pressed)\n"
+    code += f"{where}    await trio.sleep_forever()\nrun(pressed)\n"
     command = [sys.executable, "-m", "IPython", "--colors=nocolor", "-c", code]
     settings = {**os.environ, "IPYTHONDIR": str(tmp_path)}  # nobody's own
     result = subprocess.run(
