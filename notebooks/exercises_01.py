@@ -9,14 +9,20 @@ from contextlib import redirect_stdout
 from io import StringIO
 
 import trio
-from helpers import attempt, verdict
+from helpers import attempt, is_run_of_a_group, verdict
 from solution_01 import job, make_group as right_group, server, ticker, watchdog
 
 from trio_rungroup import RunGroup
 
 
-def check(make_group: Callable[[], RunGroup]) -> None:
+def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
     """Make a group, run it in virtual time, and look at its record."""
+    if isinstance(make_group, RunGroup) or inspect.iscoroutine(make_group):
+        if inspect.iscoroutine(make_group):
+            make_group.close()
+        hint = "write check(make_group), without brackets after make_group: check calls it itself."
+        verdict((False, "make_group is handed over as a function", hint))
+        return
     try:
         group = make_group()
     except NotImplementedError:
@@ -28,8 +34,10 @@ def check(make_group: Callable[[], RunGroup]) -> None:
     else:
         hint = f"it returned {group!r}. Is there a `return group` at the end?"
     if inspect.iscoroutine(group):
-        group.close()
         hint = "it has nothing to wait for: write `def make_group()`, without `async`."
+        if is_run_of_a_group(group):
+            hint = "return the group, do not run it: `return group`, not `return group.run()`."
+        group.close()
     if not isinstance(group, RunGroup):
         verdict((False, "make_group() returns a RunGroup", hint))
         return

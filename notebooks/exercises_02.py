@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
-from helpers import Attempt, attempt, verdict
+from helpers import Attempt, attempt, verdict, why_it_failed
 
 Function = Callable[[], Awaitable[Any]]
 Collect = Callable[[list[Function]], Awaitable[Any]]
@@ -41,6 +41,10 @@ def check(collect: Collect) -> None:
 
     three = [functools.partial(work, s, r) for s, r in zip((3, 1, 2), _RESULTS, strict=True)]
     outcome = attempt(collect, three)
+    if outcome.not_written:
+        hint = "replace `raise NotImplementedError` by a nursery; start_soon once per function."
+        verdict((False, "collect is written", hint))
+        return
     called = sorted(calls)
     one, two = (functools.partial(work, seconds, f"{seconds} s") for seconds in (1, 2))
     twice = attempt(collect, [two, count, one, count])
@@ -97,14 +101,14 @@ def _has_oserror(error: BaseException | None) -> bool:
 
 
 def _why_nothing(outcome: Attempt, called: list[str]) -> str:
-    if isinstance(outcome.error, NotImplementedError):
-        return "replace `raise NotImplementedError` by a nursery; start_soon once per function."
     if _all_the_same(called):
         return _why_not_called(called)
     if isinstance(outcome.error, BaseExceptionGroup) and outcome.error.subgroup(LookupError):
         return f"{outcome}. {_TOO_EARLY}"
+    if outcome.hangs:
+        return f"{outcome}. For whom does it wait? The end of the nursery waits for all."
     if outcome.error is not None:
-        return f"{outcome}. For whom does it wait? start_soon wants a function and its arguments."
+        return why_it_failed(outcome.error)
     return "it returned None. Is there a `return`, and is it after the nursery's block?"
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
 import trio
-from helpers import Attempt, attempt, verdict
+from helpers import Attempt, attempt, verdict, why_it_failed
 
 Function = Callable[[], Awaitable[Any]]
 WithCleanUp = Callable[[Function, Function], Awaitable[Any]]
 
 # Behind a shield, nothing that is called here could end a clean-up that really hangs.
 _HANGS = 1000
-_FIRST_HINT = "replace `raise NotImplementedError`: try the work, and clean up in `finally`."
 
 
 @attrs.define
@@ -41,8 +41,11 @@ class _Scene:
             raise self.error
         return "result"
 
-    async def clean_up(self) -> None:
+    def clean_up(self) -> Awaitable[None]:
         self.calls += 1
+        return self._clean_up()
+
+    async def _clean_up(self) -> None:
         self.began = trio.current_time()
         await trio.sleep(self.clean_up_takes)
         self.done = trio.current_time()
@@ -51,6 +54,8 @@ class _Scene:
         with trio.move_on_after(self.limit) as scope:
             value = await with_clean_up(self.work, self.clean_up)
             self.went_on = True
+            if inspect.iscoroutine(value):
+                value.close()
             return value
         self.caught = scope.cancelled_caught
         return "cancelled"
@@ -70,12 +75,15 @@ def check(with_clean_up: WithCleanUp) -> None:
     stucks, cuts = (stuck, stuck_after_good, stuck_after_bad), (cut, cut_after_bad)
     for scene in (good, bad, cancelled, *stucks, *cuts):
         scene.outcome = attempt(functools.partial(scene.play, with_clean_up))
-    is_stub = isinstance(good.outcome.error, NotImplementedError)
+    if good.outcome.not_written:
+        hint = "replace `raise NotImplementedError`: try the work, and clean up in `finally`."
+        verdict((False, "with_clean_up is written", hint))
+        return
     verdict(
         (
             good.outcome.value == "result",
             "the result of the work comes out",
-            _FIRST_HINT if is_stub else f"{good.outcome}. Is there a `return`?",
+            _why_no_result(good, bad),
         ),
         (
             good.done == 1.5 and good.calls == 1,
@@ -125,6 +133,20 @@ def check(with_clean_up: WithCleanUp) -> None:
     )
 
 
+def _why_no_result(good: _Scene, bad: _Scene) -> str:
+    outcome = good.outcome
+    if inspect.iscoroutine(outcome.value):
+        return "what came out is a call that nobody has awaited: write `await work()`."
+    if outcome.error is not None and not outcome.hangs:
+        return why_it_failed(outcome.error)
+    if outcome.value is None and not outcome.hangs and bad.outcome.error is None:
+        return (
+            "None came out, and an error of the work does not come out either. A `return` in "
+            "`finally` replaces whatever is on its way out: result, error, cancellation."
+        )
+    return f"{outcome}. Is there a `return`?"
+
+
 def _ended(scene: _Scene) -> str:
     if scene.outcome.ended == 1 + _HANGS:
         return (
@@ -135,10 +157,10 @@ def _ended(scene: _Scene) -> str:
 
 
 def _did(scene: _Scene) -> str:
-    if scene.began is None:
-        return "was never called"
     if scene.calls > 1:
         return f"was called {scene.calls} times"
+    if scene.began is None:
+        return "was called, but nobody awaited it" if scene.calls else "was never called"
     end = "was never finished" if scene.done is None else f"was done at {scene.done:g} s"
     return f"began at {scene.began:g} s and {end}"
 

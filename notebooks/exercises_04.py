@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeAlias
 
 import attrs
 import trio
-from helpers import Attempt, attempt, verdict
+from helpers import Attempt, attempt, leaves_of, verdict, why_it_failed
 
 AsyncFn: TypeAlias = Callable[[], Awaitable[object]]
 FirstError: TypeAlias = Callable[..., Awaitable[object]]
@@ -19,6 +20,9 @@ _FIRST_HINT = (
     "replace `raise NotImplementedError`: begin with a nursery and a list; each task runs one "
     "function, and catches what it raises."
 )
+
+
+_SIGNATURE = re.compile("plain function|positional argument")
 
 
 class _Job:
@@ -58,14 +62,21 @@ class _Scene:
     limit: float = math.inf  # of a scope around it
 
     async def play(self, first_error: FirstError) -> object:
-        with trio.move_on_after(self.limit):
-            return await first_error(*self.jobs)
+        with trio.move_on_after(self.limit) as scope:
+            await first_error(*self.jobs)
+        return scope.cancelled_caught
+
+    def _is_of_a_job(self, error: BaseException) -> bool:
+        return type(error) is RuntimeError and str(error) == str(self.jobs[0].error)
 
     def hint(self, outcome: Attempt) -> str | None:
         """Say what is wrong, or None."""
         raised = outcome.error
-        if outcome.hangs or isinstance(raised, TypeError):
+        if outcome.hangs or (isinstance(raised, TypeError) and _SIGNATURE.search(str(raised))):
             return _hint_for_no_answer(outcome)
+        own = [leaf for leaf in leaves_of(raised) if not self._is_of_a_job(leaf)] if raised else []
+        if own:
+            return why_it_failed(own[0])
         if isinstance(raised, BaseExceptionGroup):
             return (
                 "a group came out: an error has reached the nursery. Catch each one in its own "
@@ -77,13 +88,16 @@ class _Scene:
             whose = [index for index, job in enumerate(self.jobs) if job.error is raised]
             if whose and self.first is not None:
                 return f"that is the error of job {whose[0]}. Which one came first in time?"
-            if isinstance(raised, RuntimeError) and str(raised) == str(self.jobs[0].error):
-                return "that is a copy. Raise the very object that the job raised."
-            return f"{raised!r} came out."
+            return "that is a copy. Raise the very object that the job raised."
         if outcome.ended != self.at:
             return (
                 f"it came back at {outcome.ended:g} s instead of {self.at:g} s. All run at the "
                 "same time; the first error, and nothing else, cancels the nursery's scope."
+            )
+        if self.limit < math.inf and not outcome.value:
+            return (
+                "it was cancelled, and came back as if it had not been: `Cancelled` was swallowed. "
+                "Catch `Exception`, and let everything else through."
             )
         if any(job.ended is None for job in self.jobs):
             return "not every job was run to its end."
@@ -127,8 +141,9 @@ def check(first_error: FirstError) -> None:
         else:
             outcome = attempt(first_error, *scene.jobs)
         hint = scene.hint(outcome)
-        if isinstance(outcome.error, NotImplementedError):
-            hint = _FIRST_HINT
+        if outcome.not_written:
+            verdict((False, "first_error is written", _FIRST_HINT))
+            return
         demands.append((hint is None, scene.what, hint or ""))
         if outcome.spins:  # and would in the others, too, which takes its time
             break
@@ -194,6 +209,23 @@ async def _in_a_shield(*async_fns: AsyncFn) -> None:
         await _collecting()(*async_fns)
 
 
+async def _swallows_cancelled(*async_fns: AsyncFn) -> None:
+    errors: list[BaseException] = []
+
+    async def run_one(async_fn: AsyncFn) -> None:
+        try:
+            await async_fn()
+        except BaseException as error:
+            errors.append(error)
+            nursery.cancel_scope.cancel(reason="another one has failed")
+
+    async with trio.open_nursery() as nursery:
+        for async_fn in async_fns:
+            nursery.start_soon(run_one, async_fn)
+    if errors and isinstance(errors[0], Exception):
+        raise errors[0]
+
+
 async def _one_after_the_other(*async_fns: AsyncFn) -> None:
     for async_fn in async_fns:
         await async_fn()
@@ -249,6 +281,7 @@ MISTAKES: list[Callable[..., object]] = [
     _collecting(chosen=None),  # the first of the list
     _collecting(copies=True),
     _in_a_shield,
+    _swallows_cancelled,
     _one_after_the_other,
     _hangs,
     _hangs_behind_a_shield,

@@ -7,18 +7,19 @@ to six actors. Here they are replayed in virtual time, so all of them take a sec
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import math
 import textwrap
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
 import trio
-from helpers import Attempt, attempt, show_hint, verdict
+from helpers import attempt, leaves_of, shortly, show_hint, verdict, why_it_failed
 from solution_05 import Execute, Interrupt
 
 RunGroupFn: TypeAlias = Callable[[Sequence[tuple[Execute, Interrupt]]], Awaitable[object]]
@@ -35,13 +36,6 @@ logging.getLogger("trio_rungroup").addHandler(logging.NullHandler())
 
 class TraceError(Exception):
     """What the actors of a trace raise."""
-
-
-def _not_written(outcome: Attempt) -> bool:
-    error = outcome.error
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return isinstance(error, NotImplementedError)
 
 
 # ---- race ----
@@ -104,6 +98,12 @@ def check_race(race: Race) -> None:
     ):
         value = "hare" if hare.brings else None
         outcome = attempt(race, *losers, hare)
+        if outcome.not_written:
+            yours = "replace `raise NotImplementedError`: open a nursery, start a task for each "
+            yours += "function; the first that comes back writes down its value, and cancels "
+            yours += "nursery.cancel_scope."
+            verdict((False, "race is written", yours))
+            return
         right = (outcome.error, outcome.value, outcome.ended) == (None, value, at)
         gone = [runner.gone for runner in (hare, *losers)]
         yours = f"{outcome}. {hint}"
@@ -112,10 +112,11 @@ def check_race(race: Race) -> None:
         elif outcome.value is None and outcome.error is None and hare.brings:
             yours = f"{outcome}. What a task returns goes nowhere; write it down where the parent "
             yours += "finds it, and return it after the nursery."
-        elif _not_written(outcome):
-            yours = "replace `raise NotImplementedError`: open a nursery, start a task for each "
-            yours += "function; the first that comes back writes down its value, and cancels "
-            yours += "nursery.cancel_scope."
+        elif outcome.error is not None and not outcome.hangs:  # nobody in the race raises
+            yours = why_it_failed(outcome.error)
+        elif inspect.iscoroutine(outcome.value):
+            outcome.value.close()
+            yours = "what came out is a call that nobody has awaited: write `await async_fn()`."
         all_gone = gone == [1.0, *(at for _ in losers)]
         demands.append((right and all_gone, f"{what}: {value!r} after {at:g} s", yours))
         if outcome.spins:  # and would in the others, too, which takes its time
@@ -133,8 +134,12 @@ class _Replay:
         self.trace = trace
         self.events: list[list[Any]] = []
         self.raised: list[BaseException] = []
+        self.calls: list[Coroutine[Any, Any, None]] = []  # of interrupts
         pairs = [self._pair(index, actor) for index, actor in enumerate(trace["actors"])]
         self.outcome = attempt(run_group, pairs)
+        self.not_awaited = [call for call in self.calls if _has_not_begun(call)]
+        for call in self.not_awaited:
+            call.close()
 
     def _pair(self, index: int, actor: dict[str, Any]) -> tuple[Execute, Interrupt]:
         told = trio.Event()
@@ -153,10 +158,14 @@ class _Replay:
                 raise error
             return _value_of(index)
 
-        async def interrupt(error: BaseException | None) -> None:
+        async def tell(error: BaseException | None) -> None:
             self.events.append(["interrupt", index, None if error is None else str(error)])
             told.set()
             await trio.sleep(actor["interrupt_takes"])
+
+        def interrupt(error: BaseException | None) -> Coroutine[Any, Any, None]:
+            self.calls.append(tell(error))
+            return self.calls[-1]
 
         return execute, interrupt
 
@@ -172,7 +181,14 @@ class _Replay:
             return f"raises {str(outcome.error)!r} at {outcome.ended:g}"
         if isinstance(outcome.error, TraceError):
             return f"raises a copy of {str(outcome.error)!r} at {outcome.ended:g}"
-        return f"raises {outcome.error!r} at {outcome.ended:g}"
+        return f"raises {shortly(self.own_error or outcome.error)} at {outcome.ended:g}"
+
+    @property
+    def own_error(self) -> BaseException | None:
+        """What went wrong in the learner's code, not in an actor."""
+        error = None if self.outcome.hangs else self.outcome.error
+        leaves = leaves_of(error) if error is not None else []
+        return next((leaf for leaf in leaves if not isinstance(leaf, TraceError)), None)
 
     @property
     def expected(self) -> str:
@@ -200,13 +216,21 @@ class _Replay:
                 "yours goes round in circles. Wait for a trio.Event instead of looking again and "
                 "again."
             )
+        if self.own_error is not None:
+            return why_it_failed(self.own_error)
+        if self.not_awaited:
+            return "an interrupt was called, but nobody awaited it: `await interrupt(error)`."
+        everybody = list(range(len(self.trace["actors"])))
+        if isinstance(error, BaseExceptionGroup) and told == everybody:
+            return (
+                "an error has reached the nursery, which put it into a group. Raise it after the "
+                "nursery's block, not in it."
+            )
         if isinstance(error, BaseExceptionGroup):
             return (
                 "an actor's exception has reached the nursery, which cancelled everybody and "
                 "put it into a group. Catch it in the task that runs the actor."
             )
-        if not self.outcome.hangs and error is not None and not isinstance(error, TraceError):
-            return f"this came out of your own code: {error!r}"
         if not told:
             return (
                 "nobody was told to stop: wait for the first exit inside the nursery's block, and "
@@ -224,7 +248,7 @@ class _Replay:
                 "somebody waits for ever. Wait for the first exit only, inside the nursery; after "
                 "the last interrupt, the end of the nursery waits for all by itself."
             )
-        if sorted(told) != list(range(len(self.trace["actors"]))):
+        if sorted(told) != everybody:
             return (
                 "everybody's interrupt is called, also of those that have exited already. "
                 "So an interrupt may rely on being called."
@@ -254,6 +278,10 @@ class _Replay:
                 "the first one raised, that very object; return if it returned."
             )
         return "after a clean first exit, return what that actor returned, be it None."
+
+
+def _has_not_begun(call: Coroutine[Any, Any, None]) -> bool:
+    return inspect.getcoroutinestate(call) == inspect.CORO_CREATED
 
 
 def _value_of(index: int) -> str | None:
@@ -303,7 +331,7 @@ def check(run_group: RunGroupFn) -> None:
     replays: list[_Replay] = []
     for trace in TRACES:
         replay = _Replay(run_group, trace)
-        if _not_written(replay.outcome):
+        if replay.outcome.not_written:
             hint = "replace `raise NotImplementedError`: begin with the task that runs one actor. "
             hint += "It awaits execute(), catches what that raises, writes down how it exited, "
             hint += "and sets an event."

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
 import trio
-from helpers import Attempt, attempt, verdict
+from helpers import Attempt, attempt, shortly, verdict, why_it_failed
 from IPython.core.getipython import get_ipython
 
 from trio_rungroup import RunGroup
@@ -57,7 +57,7 @@ def show_log() -> None:
 # ---- a finger for the stop button ----
 
 
-@contextmanager
+@contextlib.contextmanager
 def stop_pressed_after(*moments: float) -> Iterator[None]:
     """Send what the stop button sends, so many (real) seconds after the block has begun."""
     press = partial(os.kill, os.getpid(), signal.SIGINT)
@@ -84,6 +84,8 @@ class _Run:
     is_told: bool = True
     began: list[float] = attrs.field(factory=list[float], init=False)
     done: list[float] = attrs.field(factory=list[float], init=False)
+    is_pair: bool = attrs.field(default=False, init=False)
+    is_actor: bool = attrs.field(default=False, init=False)
     how: str | None = attrs.field(default=None, init=False)
     exited: float | None = attrs.field(default=None, init=False)
     outcome: Attempt = attrs.field(init=False)
@@ -93,12 +95,14 @@ class _Run:
 
     async def _run(self) -> None:
         execute, interrupt = self.make_reporter(self._report)
+        self.is_pair = True
         if not self.is_told:
             with trio.move_on_after(self.stop_at):
                 await execute()
             return
         group = RunGroup()
         group.add(execute, interrupt, name="reporter")
+        self.is_actor = True
         group.add(partial(trio.sleep, self.stop_at), name="stop")
         with trio.move_on_after(_LONG) as limit:
             await group.run()
@@ -131,7 +135,7 @@ class _Run:
     def __str__(self) -> str:
         """Tell what was seen, for a hint."""
         if self.has_failed:
-            return f"It raised {self.outcome.error!r}."
+            return f"It raised {shortly(self.outcome.error)}."
         began = ", ".join(f"{moment:g} s" for moment in self.began[:5]) or "never"
         cut = len(self.began) - len(self.done)
         broken = f"; {cut} broken off" if cut else ""
@@ -150,14 +154,20 @@ def check(make_reporter: MakeReporter) -> None:
         cancelled = _Run(make_reporter, stop_at=50.5, is_told=False)
     finally:
         _log.disabled = was_disabled
-    if isinstance(asleep.outcome.error, NotImplementedError):
+    if asleep.outcome.not_written:
         hint = "begin with what is there: copy the body of buggy_reporter, and repair it."
         verdict((False, "make_reporter is written", hint))
         return
-    if isinstance(asleep.outcome.error, TypeError):
+    if not asleep.is_actor:
+        what = "execute takes no parameter, interrupt takes one: the error"
         hint = "return execute, interrupt: an async function without parameters, and a function "
         hint += f"of one. {asleep}"
-        verdict((False, "it returns a pair of functions", hint))
+        verdict((False, what if asleep.is_pair else "it returns a pair of functions", hint))
+        return
+    if any(run.outcome.spins for run in (asleep, busy, for_long)):
+        hint = "it looks again and again, without a pause. Wait for an event instead, with a time "
+        hint += "limit."
+        verdict((False, "it does not go round in circles", hint))
         return
     verdict(
         (
@@ -172,7 +182,7 @@ def check(make_reporter: MakeReporter) -> None:
                 "does `execute` see what `interrupt` does? In Python, a function that assigns to "
                 f"a name makes a new, local name. {asleep}"
                 if asleep.never_ends
-                else f"an error came out, or the interrupt has failed. {asleep}"
+                else f"an error came out, or the interrupt has failed: {_why(asleep)}"
             ),
         ),
         (
@@ -207,14 +217,20 @@ def check(make_reporter: MakeReporter) -> None:
             f"the time limit of the wait is the hour. {for_long}",
         ),
         (
-            cancelled.outcome.ended == 50.5 and cancelled.outcome.error is None,
+            cancelled.outcome.ended == 50.5
+            and cancelled.outcome.error is None
+            and cancelled.began == [0.0],
             "cancelled from outside, while it sleeps, it obeys",
             (
                 "let a cancellation pass: do not catch it, and put no shield around the sleep. "
-                f"Cancelled at 50.5 s, {cancelled.outcome}."
+                f"Cancelled at 50.5 s, {cancelled.outcome} (reports begun: {len(cancelled.began)})."
             ),
         ),
     )
+
+
+def _why(run: _Run) -> str:
+    return "" if run.outcome.error is None else why_it_failed(run.outcome.error)
 
 
 def _why_not_returned(*runs: _Run) -> str:
@@ -306,6 +322,18 @@ def _everything_in_a_shield(report: Report) -> Any:
                 await report()
                 with trio.move_on_after(3600):
                     await stopping.wait()
+
+    return execute, lambda _: stopping.set()
+
+
+def _catches_a_cancellation(report: Report) -> Any:
+    stopping = trio.Event()
+
+    async def execute() -> None:
+        while not stopping.is_set():
+            await report()
+            with contextlib.suppress(trio.Cancelled), trio.move_on_after(3600):
+                await stopping.wait()
 
     return execute, lambda _: stopping.set()
 
@@ -465,6 +493,7 @@ MISTAKES: list[MakeReporter] = [
     _cancels_everything,
     _no_interrupt,
     _everything_in_a_shield,
+    _catches_a_cancellation,
     _reports_once,
     _one_scope_for_all_hours,
     _is_not_told_while_busy,

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import attrs
 import trio
-from helpers import Attempt, attempt, verdict
+from helpers import Attempt, attempt, verdict, why_it_failed
 
 from trio_rungroup import RunGroup
 
@@ -32,6 +32,8 @@ class _Run:
     fails: bool = False
     began: list[float] = attrs.field(factory=list[float], init=False)
     done: list[float] = attrs.field(factory=list[float], init=False)
+    is_pair: bool = attrs.field(default=False, init=False)
+    is_actor: bool = attrs.field(default=False, init=False)
     how: str | None = attrs.field(default=None, init=False)
     ended: Attempt = attrs.field(init=False)
 
@@ -41,14 +43,19 @@ class _Run:
     async def _run(self) -> None:
         group = RunGroup()
         execute, interrupt = self.flusher(self._flush)
+        self.is_pair = True
         group.add(execute, interrupt, name="flusher")
+        self.is_actor = True
         group.add(partial(trio.sleep, self.stop_at), name="stop")
         with trio.move_on_after(_LONG) as limit:
             await group.run()
         if limit.cancelled_caught:
             raise trio.TooSlowError(f"it did not stop within {_LONG} s")
         if group.record is not None:
-            self.how = group.record.actors[0].how
+            actor = group.record.actors[0]
+            self.how = actor.how
+            if actor.interrupt_error is not None:
+                raise actor.interrupt_error
 
     async def _flush(self) -> None:
         self.began.append(trio.current_time())
@@ -67,19 +74,25 @@ class _Run:
 
 
 def check(flusher: Flusher) -> None:
-    """Run what the learner wrote in five groups; print what holds, and a hint."""
+    """Run what the learner wrote in a few groups; print what holds, and a hint."""
     idle = _Run(flusher, stop_at=75.5)
     early = _Run(flusher, stop_at=0.5)
+    near = _Run(flusher, stop_at=29.5)
     busy = _Run(flusher, stop_at=31.0)
     fails = _Run(flusher, stop_at=75.5, fails=True)
-    if isinstance(idle.ended.error, NotImplementedError):
+    if idle.ended.not_written:
         hint = "make a trio.Event for the channel, and write the two functions around it."
         verdict((False, "flusher is written", hint))
         return
-    if isinstance(idle.ended.error, TypeError):
+    if not idle.is_actor:
+        what = "execute takes no parameter, interrupt takes one: the error"
         hint = "return execute, interrupt: an async function without parameters, and a function "
         hint += f"of one. Here, {idle.ended}."
-        verdict((False, "it returns a pair of functions", hint))
+        verdict((False, what if idle.is_pair else "it returns a pair of functions", hint))
+        return
+    own = idle.ended.error
+    if own is not None and not isinstance(own, trio.TooSlowError):  # no flush() fails here
+        verdict((False, "it has no error of its own", why_it_failed(own)))
         return
     verdict(
         (
@@ -104,6 +117,11 @@ def check(flusher: Flusher) -> None:
             f"the last flush does not depend on an earlier one. {early}",
         ),
         (
+            near.began == [29.5] and near.done == [31.5],
+            "told at 29.5 s, just before a tick, it flushes once more, and finishes that",
+            f"the flush is inside the time limit: leave the `with` before you flush. {near}",
+        ),
+        (
             busy.began[:1] == [30.0] and busy.done[:1] == [32.0],
             "told to stop during a flush, it lets that one finish",
             f"only the waiting may be cut short, never flush(). {busy}",
@@ -114,8 +132,8 @@ def check(flusher: Flusher) -> None:
             f"look before each flush whether you have been told to stop, not after it. {busy}",
         ),
         (
-            [run.how for run in (idle, early, busy)] == ["returned"] * 3
-            and [run.ended.ended for run in (idle, early, busy)] == [77.5, 2.5, 34.0],
+            [run.how for run in (idle, early, near, busy)] == ["returned"] * 4
+            and [run.ended.ended for run in (idle, early, near, busy)] == [77.5, 2.5, 31.5, 34.0],
             "then it returns",
             f"after the last flush, return. {idle}",
         ),
@@ -170,6 +188,20 @@ def _loses_the_rest(flush: Flush) -> Any:
         while not cancel.is_set():
             with trio.move_on_after(30):
                 await cancel.wait()
+            await flush()
+
+    return execute, lambda _: cancel.set()
+
+
+def _flushes_inside_the_limit(flush: Flush) -> Any:
+    cancel = trio.Event()
+
+    async def execute() -> None:
+        while True:
+            with trio.move_on_after(30):
+                await cancel.wait()
+                await flush()
+                return
             await flush()
 
     return execute, lambda _: cancel.set()
@@ -289,6 +321,7 @@ MISTAKES: list[Flusher] = [
     _sleeps_on,
     _cuts_a_flush,
     _loses_the_rest,
+    _flushes_inside_the_limit,
     _no_last_flush,
     _no_flush_after_the_scope,
     _hangs,

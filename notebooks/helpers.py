@@ -12,10 +12,12 @@ import contextvars
 import ctypes
 import inspect
 import math
+import re
 import textwrap
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -23,6 +25,8 @@ import attrs
 import trio
 import trio.testing
 from IPython.core.getipython import get_ipython
+
+from trio_rungroup import RunGroup
 
 _FOR_EVER = 1e6  # virtual seconds
 _MOST_STEPS = 10_000  # of all tasks together: what takes more goes round in circles
@@ -33,10 +37,20 @@ def run(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
     """Run an async function in virtual time.
 
     Raises:
+        TypeError: It has been called already.
         trio.TooSlowError: Everybody waits for something that nobody will do, or somebody
             goes round in circles.
     """
+    if inspect.iscoroutine(async_fn):
+        async_fn.close()
+        name = "group.run" if is_run_of_a_group(async_fn) else async_fn.__name__
+        raise TypeError(f"write run({name}), without the brackets: run calls it itself")
     return _Watched().run(async_fn, *args)
+
+
+def is_run_of_a_group(value: object) -> bool:
+    """Tell whether somebody has written `group.run()` where nobody awaits it."""
+    return inspect.iscoroutine(value) and value.__qualname__ == RunGroup.run.__qualname__
 
 
 class _Watched(trio.abc.Instrument):
@@ -128,8 +142,15 @@ class Attempt:
         """Say it in words, for a hint."""
         if self.hangs:
             return f"it never came back: {self.error}"
-        what = f"returned {self.value!r}" if self.error is None else f"raised {self.error!r}"
+        what = f"returned {self.value!r}" if self.error is None else f"raised {shortly(self.error)}"
         return f"it {what} after {self.ended:g} s"
+
+    @property
+    def not_written(self) -> bool:
+        """Whether this is the stub that the learner finds, or has a part of it left."""
+        return self.error is not None and any(
+            isinstance(leaf, NotImplementedError) for leaf in leaves_of(self.error)
+        )
 
 
 def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
@@ -157,6 +178,58 @@ def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
         return Attempt(None, error, ended)
 
 
+def leaves_of(error: BaseException) -> list[BaseException]:
+    """List the errors in a group, or in the groups in it; or the one error."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for part in error.exceptions for leaf in leaves_of(part)]
+    return [error]
+
+
+def shortly(error: BaseException) -> str:
+    """Name an error by type and first line, and what is in a group by that."""
+    kind = type(error).__name__
+    if isinstance(error, BaseExceptionGroup):
+        return f"{kind} of {', '.join(map(shortly, leaves_of(error)))}"
+    first, *more = str(error).splitlines() or [""]
+    return f"{kind}({first!r}…)" if more else repr(error)
+
+
+def why_it_failed(error: BaseException) -> str:
+    """Explain an error of the learner's own code, for a hint."""
+    leaf = leaves_of(error)[0]
+    text = str(leaf)
+    told = f"{shortly(leaf)} came out of your own code"
+    if "expecting an async function" in text and "coroutine object" in text:
+        return (
+            "that starts a call: write `nursery.start_soon(one, f)`, the function and its "
+            "arguments, not `start_soon(one(f))`."
+        )
+    if "plain function" in text:
+        return "write `async def`: a plain function cannot wait."
+    if isinstance(leaf, UnboundLocalError):
+        return f"{told}. A function that assigns to a name makes it its own: see `nonlocal`."
+    if "appears to be synchronous" in text:
+        return f"{told}. A task runs an `async def`; a plain `def` cannot wait."
+    if "asyncio" in text or "event loop" in text:
+        return (
+            "that is asyncio's, which does not work in trio: in place of `asyncio.gather` open a "
+            "nursery, and trio.sleep is its sleep."
+        )
+    if "async with" in text:
+        return "the line that opens the nursery is `async with trio.open_nursery() as nursery:`."
+    if awaited := re.search(
+        r"object (\S+) can't be used in 'await'|'(\S+)' object can't be aw", text
+    ):
+        if "NoneType" in awaited[0]:
+            return (
+                f"{told}: something was awaited that gives back nothing. `start_soon(...)`, "
+                "`set()` and `cancel()` are called without `await`."
+            )
+        if re.search("function|method|partial", awaited[0]):
+            return f"{told}. Call what you await, with brackets: `await f()`, not `await f`."
+    return f"{told}."
+
+
 def verdict(*demands: tuple[object, str, str]) -> None:
     """Print a line per demand (met or not, what it is, a hint), then the first hint needed."""
     for met, what, _ in demands:
@@ -175,6 +248,7 @@ def show_hint(hint: str) -> None:
 
 # ---- a picture of what tasks do ----
 
+_NOTHING = "nothing has run yet"
 _MARKS = {"returned": "✓", "raised": "✗", "cancelled": "◇"}
 _COLOURS = {"returned": "#00795a", "raised": "#b8460a", "cancelled": "#8e4a78"}
 _SHAPES = {  # as in the picture of a run group: its outline, and what is written in it
@@ -246,6 +320,8 @@ class Timeline:
     def __str__(self) -> str:
         """Draw it as text."""
         rows, end = self._rows()
+        if not rows:
+            return f"{self._top.name}\n\n{_NOTHING}"
         wide = max(len("  " * depth + bar.name) for depth, bar in rows)
         lines = [self._top.name, ""]
         for depth, bar in rows:
@@ -257,7 +333,7 @@ class Timeline:
     def to_svg(self) -> str:
         """Draw it as SVG, with nothing in it that a notebook viewer takes out."""
         rows, end = self._rows()
-        left = 44 + max(8 * len(bar.name) + 16 * depth for depth, bar in rows)
+        left = 44 + max((8 * len(bar.name) + 16 * depth for depth, bar in rows), default=0)
         scale = (720 - 150 - left) / end
         parts: list[str] = []
 
@@ -266,8 +342,10 @@ class Timeline:
 
         text(24, 32, self._top.name, 'fill="#1a1a1a" font-size="16" font-weight="bold"')
         bottom = 52 + 30 * len(rows)
+        if not rows:
+            text(24, bottom, _NOTHING, 'fill="#595959" font-size="13.5"')
         for moment in (moment * _round_step(end) for moment in range(7)):
-            if moment <= end:
+            if rows and moment <= end:
                 x = left + moment * scale
                 parts.append(
                     f'<line x1="{x:.1f}" x2="{x:.1f}" y1="48" y2="{bottom}" stroke="#e3e3e3"/>'
@@ -318,7 +396,7 @@ def tree_of(error: BaseException) -> str:
 def _tree(error: BaseException, indent: str, *, with_lines: bool) -> Iterator[str]:
     if with_lines:
         for frame, number in traceback.walk_tb(error.__traceback__):
-            if (place := _cell_of(frame.f_code.co_filename)) is not None:
+            if (place := _place_of(frame)) is not None:
                 function = frame.f_code.co_name
                 where = "" if function == "<module>" else f", in {function}"
                 yield f"{indent}{place}, line {number}{where}"
@@ -332,10 +410,15 @@ def _tree(error: BaseException, indent: str, *, with_lines: bool) -> Iterator[st
     yield from (f"{indent}  note: {note}" for note in getattr(error, "__notes__", ()))
 
 
-def _cell_of(file: str) -> str | None:
+def _place_of(frame: FrameType) -> str | None:
     """Name the cell that a line of a traceback is in; `None` for a line of a library."""
     shell = get_ipython()
+    file = frame.f_code.co_filename
     name = None if shell is None else shell.compile.format_code_name(file)
+    # What came back from a cluster has no globals of ours, and with some versions of cloudpickle
+    # no file either.
+    if file == "<dynamic-code>" or (name and frame.f_globals is not shell.user_ns):
+        return "elsewhere"
     return None if name is None else " ".join(name)
 
 
@@ -352,9 +435,12 @@ def show_errors_as_trees() -> None:
     def handler(shell: Any, kind: Any, error: Any, tb: Any, tb_offset: Any = None) -> None:
         del tb, tb_offset
         text = "\n".join(_tree(error, "", with_lines=True))
+        leaves = leaves_of(error)
+        if all(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):  # no mistake to look for
+            text = f"stopped: {tree_of(leaves[0])}"
         shell._showtraceback(kind, error, text.splitlines())
 
-    shell.set_custom_exc((Exception, BaseExceptionGroup), handler)
+    shell.set_custom_exc((Exception, BaseExceptionGroup, KeyboardInterrupt), handler)
 
 
 show_errors_as_trees()

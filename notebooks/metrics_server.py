@@ -105,14 +105,12 @@ class Manager:
 class Parts:
     """All the parts of one server, and what they do with each other."""
 
-    def __init__(self, *, evaluation: float = 1.5) -> None:
+    def __init__(self) -> None:
         self.loaded = trio.Event()  # the gate: set when the configuration has been loaded
         self.storage = Storage()
         self.notifier = Notifier()
         self.rules = Manager(self.loaded, 2.0, self._evaluate)
         self.scraper = Manager(self.loaded, 1.5, self._scrape)
-        self.evaluation = evaluation  # seconds that the rules take
-        self.answers: list[int] = []
 
     async def discover(self) -> None:
         """Look for what there is to measure."""
@@ -125,13 +123,12 @@ class Parts:
         self.storage.write("a setting")
 
     async def serve(self) -> None:
-        """Answer requests: 503 until the server is ready, 200 from then on."""
+        """Answer requests; a real one would say 503 until the gate is open."""
         while True:
             await trio.sleep(1.1)
-            self.answers.append(200 if self.loaded.is_set() else 503)
 
     async def _evaluate(self) -> None:
-        await trio.sleep(self.evaluation)
+        await trio.sleep(1.5)
         self.storage.write("a result of the rules")
         self.notifier.alert("the disk is nearly full")
 

@@ -6,23 +6,30 @@ counted of a good notebook; what cannot, somebody has looked at.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import importlib
 import io
 import json
+import os
 import re
 import statistics
 import subprocess
 import sys
+import textwrap
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
 import pytest
+import trio
 
 import trio_rungroup
+from trio_rungroup import RunGroup
 
 Cell: TypeAlias = dict[str, Any]
 
@@ -57,7 +64,7 @@ def text_of(name: str) -> str:
 
 
 def seen(cell: Cell) -> list[tuple[str, str]]:
-    """What a reader sees of a cell's outputs: text, pictures, errors by type and message."""
+    """What a reader sees of a cell's outputs: text, pictures, errors with the lines they name."""
     parts: list[tuple[str, str]] = []
     if "varies" in cell["metadata"].get("tags", ()):  # real time, which no two runs share
         return parts
@@ -66,7 +73,7 @@ def seen(cell: Cell) -> list[tuple[str, str]]:
             case "stream":
                 parts.append((output["name"], "".join(output["text"])))
             case "error":
-                parts.append((output["ename"], output["evalue"]))
+                parts.append((output["ename"], "\n".join(output["traceback"])))
             case _:
                 parts += [(kind, "".join(content)) for kind, content in output["data"].items()]
     return parts
@@ -193,6 +200,23 @@ def test_it_begins_and_ends_as_all_of_them_do(name: str) -> None:
 
 
 @every_lesson
+def test_the_contents_name_the_same_minutes(name: str) -> None:
+    minutes = re.search(r"(\d+) minutes", text_of(name))
+    row = re.search(rf"\({name}\.ipynb\) \|.*\| (\d+) \|", text_of(NAMES[0]))
+    assert minutes
+    assert row
+    assert row[1] == minutes[1]
+
+
+@every_lesson
+def test_it_says_predict_and_tweak_in_headings(name: str) -> None:
+    text = text_of(name)
+    assert len(re.findall(r"(?m)^### Predict, then run$", text)) >= 2
+    assert re.search(r"(?m)^### Tweak this \w+$", text)
+    assert not re.search(r"\*\*(Predict|Tweak)", text)
+
+
+@every_lesson
 def test_its_cells_are_short(name: str) -> None:
     lengths = [len(cell["source"].splitlines()) for cell in code_of(name)]
     assert lengths[0] <= 6, "the first cell only imports"
@@ -201,11 +225,9 @@ def test_its_cells_are_short(name: str) -> None:
 
 
 @every_lesson
-def test_it_asks_shows_fails_once_and_lets_the_reader_try(name: str) -> None:
+def test_it_shows_fails_once_and_lets_the_reader_try(name: str) -> None:
     text = text_of(name)
-    assert len(re.findall(r"(?i)\bpredict\b", text)) >= 2
     assert "What you see" in text
-    assert re.search(r"(?i)\btweak\b", text)
     assert re.search(r"(?m)^#+ .*Exercise", text)
     assert f"[solution](solution_{name[:2]}.py)" in text
     outputs = [output for cell in code_of(name) for output in cell["outputs"]]
@@ -288,3 +310,462 @@ def test_typical_mistakes_are_found(name: str) -> None:
         assert "✗" in shown, mistake
         assert re.search(r"(?i)\bhint\b", shown), mistake
     assert any("hang" in mistake.__name__ for mistake in exercises.MISTAKES)
+
+
+# What people write, and words that the first hint must have; `!` before one that it must not.
+HINTS: list[tuple[str, str, str, list[str]]] = [
+    (
+        "01 runs the group",
+        "check(make_group)",
+        """
+        def make_group():
+            return RunGroup().run()
+        """,
+        ["do not run it", "!async"],
+    ),
+    (
+        "01 calls make_group",
+        "check(make_group())",
+        """
+        def make_group():
+            return RunGroup()
+        """,
+        ["check(make_group)", "brackets"],
+    ),
+    (
+        "02 starts a call",
+        "check(collect)",
+        """
+        async def collect(functions):
+            async with trio.open_nursery() as nursery:
+                for f in functions:
+                    nursery.start_soon(f())
+        """,
+        ["the function and its arguments", "!incorrect!"],
+    ),
+    (
+        "02 awaits start_soon",
+        "check(collect)",
+        """
+        async def collect(functions):
+            async with trio.open_nursery() as nursery:
+                for f in functions:
+                    await nursery.start_soon(f)
+        """,
+        ["start_soon", "without `await`"],
+    ),
+    (
+        "02 forgets the async of async with",
+        "check(collect)",
+        """
+        async def collect(functions):
+            with trio.open_nursery() as nursery:
+                nursery.start_soon(functions[0])
+        """,
+        ["`async with trio.open_nursery() as nursery:`"],
+    ),
+    (
+        "02 has a plain function for a task",
+        "check(collect)",
+        """
+        async def collect(functions):
+            def one(f):
+                f
+            async with trio.open_nursery() as nursery:
+                for f in functions:
+                    nursery.start_soon(one, f)
+        """,
+        ["`async def`"],
+    ),
+    (
+        "02 is a plain function",
+        "check(collect)",
+        """
+        def collect(functions):
+            return functions
+        """,
+        ["`async def`", "!start_soon"],
+    ),
+    (
+        "02 forgets the brackets",
+        "check(collect)",
+        """
+        async def collect(functions):
+            return [await f for f in functions]
+        """,
+        ["`await f()`"],
+    ),
+    (
+        "02 has an error of several lines",
+        "check(collect)",
+        r"""
+        async def collect(functions):
+            async with trio.open_nursery():
+                raise ValueError("one line\nand another")
+        """,
+        ["ValueError('one line'…)", "your own code", "!another"],
+    ),
+    (
+        "03 does not await the work",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            try:
+                return work()
+            finally:
+                with trio.move_on_after(2, shield=True):
+                    await clean_up()
+        """,
+        ["`await work()`", "!`return`"],
+    ),
+    (
+        "03 does not call the clean-up",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            try:
+                return await work()
+            finally:
+                with trio.move_on_after(2, shield=True):
+                    await clean_up
+        """,
+        ["with brackets", "!`return`"],
+    ),
+    (
+        "03 returns in finally",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            try:
+                return await work()
+            finally:
+                with trio.move_on_after(2, shield=True):
+                    await clean_up()
+                return
+        """,
+        ["`return` in `finally`", "!Is there a"],
+    ),
+    (
+        "04 starts a call",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            async def one(f):
+                await f()
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one(f))
+        """,
+        ["the function and its arguments", "!reached the nursery"],
+    ),
+    (
+        "04 has a mistake of its own",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            first = None
+            async def one(f):
+                try:
+                    await f()
+                except Exception as error:
+                    if first is None:
+                        first = error
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+        """,
+        ["UnboundLocalError", "your own code", "`nonlocal`", "!reached the nursery"],
+    ),
+    (
+        "04 swallows Cancelled",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            errors = []
+            async def one(f):
+                try:
+                    await f()
+                except BaseException as error:
+                    errors.append(error)
+                    nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            if errors and isinstance(errors[0], Exception):
+                raise errors[0]
+        """,
+        ["✗ cancelled from outside", "`Cancelled` was swallowed"],
+    ),
+    (
+        "04 raises nothing",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            raise None
+        """,
+        ["TypeError", "your own code"],
+    ),
+    (
+        "05 starts a call",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            async def one(execute):
+                await execute()
+            async with trio.open_nursery() as nursery:
+                for execute, _ in actors:
+                    nursery.start_soon(one(execute))
+        """,
+        ["raises TypeError('Trio was", "the function and its arguments"],
+    ),
+    (
+        "05 starts a call in a race",
+        "check_race(race)",
+        """
+        async def race(*async_fns):
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(f())
+        """,
+        ["the function and its arguments"],
+    ),
+    (
+        "05 has a mistake of its own",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            exits = 0
+            async def one(execute):
+                exits += 1
+            async with trio.open_nursery() as nursery:
+                for execute, _ in actors:
+                    nursery.start_soon(one, execute)
+        """,
+        ["UnboundLocalError", "your own code", "!an actor's exception"],
+    ),
+    (
+        "05 does not await the interrupts",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            stopping, errors = trio.Event(), []
+            async def one(execute):
+                try:
+                    await execute()
+                    errors.append(None)
+                except Exception as error:
+                    errors.append(error)
+                stopping.set()
+            async with trio.open_nursery() as nursery:
+                for execute, _ in actors:
+                    nursery.start_soon(one, execute)
+                await stopping.wait()
+                for _, interrupt in actors:
+                    interrupt(errors[0])
+        """,
+        ["`await interrupt(error)`", "!nobody was told"],
+    ),
+    (
+        "05 raises in the nursery",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            stopping, errors = trio.Event(), []
+            async def one(execute):
+                try:
+                    await execute()
+                    errors.append(None)
+                except Exception as error:
+                    errors.append(error)
+                stopping.set()
+            async with trio.open_nursery() as nursery:
+                for execute, _ in actors:
+                    nursery.start_soon(one, execute)
+                await stopping.wait()
+                for _, interrupt in actors:
+                    await interrupt(errors[0])
+                if errors[0] is not None:
+                    raise errors[0]
+        """,
+        ["after the nursery's block, not in it"],
+    ),
+    (
+        "06 polls",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = False
+            async def execute():
+                while not stopping:
+                    await report()
+                    with trio.move_on_after(3600):
+                        while not stopping:
+                            await trio.lowlevel.checkpoint()
+            def interrupt(error):
+                nonlocal stopping
+                stopping = True
+            return execute, interrupt
+        """,
+        ["again and again", "an event", "!local name"],
+    ),
+    (
+        "06 catches a cancellation",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            async def execute():
+                while not stopping.is_set():
+                    try:
+                        await report()
+                        with trio.move_on_after(3600):
+                            await stopping.wait()
+                    except trio.Cancelled:
+                        pass
+            return execute, lambda error: stopping.set()
+        """,
+        ["let a cancellation pass", "!again and again, without"],
+    ),
+    (
+        "06 has an interrupt without parameters",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            return stopping.wait, stopping.set
+        """,
+        ["interrupt takes one: the error", "!returns a pair"],
+    ),
+    (
+        "06 awaits what is not async",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            async def execute():
+                await report()
+                await stopping.wait()
+            async def interrupt(error):
+                await stopping.set()
+            return execute, interrupt
+        """,
+        ["without `await`", "!pair"],
+    ),
+    (
+        "07 awaits what is not async",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                while not cancel.is_set():
+                    with trio.move_on_after(30):
+                        await cancel.wait()
+                    await flush()
+            async def interrupt(error):
+                await cancel.set()
+            return execute, interrupt
+        """,
+        ["without `await`", "!pair"],
+    ),
+    (
+        "07 flushes inside the time limit",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                while True:
+                    with trio.move_on_after(30):
+                        await cancel.wait()
+                        await flush()
+                        return
+                    await flush()
+            return execute, lambda error: cancel.set()
+        """,
+        ["leave the `with` before you flush"],
+    ),
+]
+
+
+def shown_for(exercises: ModuleType, call: str, source: str) -> str:
+    """What a check prints for an answer that is given as text, as in a cell."""
+    names = {**vars(exercises), "asyncio": asyncio, "trio": trio, "RunGroup": RunGroup}
+    with warnings.catch_warnings():  # a `return` in `finally`, and what nobody awaits
+        warnings.simplefilter("ignore")
+        exec(textwrap.dedent(source), names)
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(call, names)
+        gc.collect()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("what", "call", "source", "words"), HINTS, ids=[what.replace(" ", "_") for what, *_ in HINTS]
+)
+def test_a_hint_names_the_cause(what: str, call: str, source: str, words: list[str]) -> None:
+    shown = " ".join(shown_for(module_of("exercises", what), call, source).split())
+    assert "Hint:" in shown
+    wanted = [word for word in words if not word.startswith("!")]
+    unwanted = [word[1:] for word in words if word.startswith("!")]
+    assert [word for word in wanted if word not in shown] == []
+    assert [word for word in unwanted if word in shown] == []
+
+
+def test_what_is_asyncios_is_named_where_jupyters_loop_runs() -> None:
+    source = """
+        async def collect(functions):
+            return await asyncio.gather(*(f() for f in functions))
+    """
+
+    async def cell() -> str:
+        return shown_for(module_of("exercises", "02"), "check(collect)", source)
+
+    shown = asyncio.run(cell())
+    assert "✗" in shown
+    assert "in place of `asyncio.gather` open a nursery" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("number", [f"{number:02}" for number in range(2, 8)])
+def test_a_stub_gets_one_line_and_a_hint(number: str) -> None:
+    name = next(name for name in LESSONS if name.startswith(number))
+    shown = shown_for(module_of("exercises", number), f"check({function_of(name)})", stub_of(name))
+    assert shown.startswith(f"✗ {function_of(name)} is written\n\nHint: ")
+    assert "✓" not in shown
+
+
+def test_the_stub_of_the_warm_up_does_so_too() -> None:
+    source = "async def race(*async_fns):\n    raise NotImplementedError"
+    shown = shown_for(module_of("exercises", "05"), "check_race(race)", source)
+    assert shown.startswith("✗ race is written\n\nHint: ")
+
+
+# ---- what the notebooks import ----
+
+
+def test_run_says_what_to_write_for_a_call() -> None:
+    helpers = importlib.import_module("helpers")
+    with pytest.raises(TypeError, match=r"write run\(group\.run\), without the brackets"):
+        helpers.run(RunGroup().run())
+    with pytest.raises(TypeError, match=r"write run\(sleep_forever\), without the brackets"):
+        helpers.run(trio.sleep_forever())
+
+
+def test_a_timeline_can_be_shown_before_its_run() -> None:
+    timeline = importlib.import_module("helpers").Timeline("A title")
+    assert str(timeline) == "A title\n\nnothing has run yet"
+    assert "A title" in timeline.to_svg()
+    assert "nothing has run yet" in timeline.to_svg()
+
+
+@pytest.mark.parametrize("where", ["", "    async with trio.open_nursery():\n    "])
+def test_the_stop_button_leaves_one_line(where: str, tmp_path: Path) -> None:
+    code = "from helpers import run\nimport signal, trio\n"
+    code += "async def pressed():\n    signal.raise_signal(signal.SIGINT)\n"
+    code += f"{where}    await trio.sleep_forever()\nrun(pressed)\n"
+    command = [sys.executable, "-m", "IPython", "--colors=nocolor", "-c", code]
+    settings = {**os.environ, "IPYTHONDIR": str(tmp_path)}  # nobody's own
+    result = subprocess.run(
+        command, cwd=FOLDER, env=settings, capture_output=True, text=True, check=False
+    )
+    assert result.stdout.strip() == "stopped: KeyboardInterrupt"
