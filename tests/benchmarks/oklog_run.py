@@ -1,8 +1,13 @@
-"""Go's oklog/run itself, for orientation, where Go is installed and the module can be had."""
+"""Go's oklog/run itself, for orientation, where Go is installed and the module can be had.
+
+It comes from Go's module proxy or, on Debian, from the packages `golang-go` and
+`golang-github-oklog-run-dev`.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -10,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+_DEBIANS: Final = Path("/usr/share/gocode")
 _MODULE: Final = "module benchmark\n\ngo 1.19\n\nrequire github.com/oklog/run v1.2.0\n"
 _PROGRAM: Final = """
 package main
@@ -66,9 +72,14 @@ def measure(numbers: Sequence[int]) -> dict[int, float] | str:
         folder = Path(name)
         (folder / "go.mod").write_text(_MODULE, encoding="utf-8")
         (folder / "main.go").write_text(_PROGRAM, encoding="utf-8")
-        build = [go, "build", "-mod=mod", "-o", "benchmark", "."]
+        build, environment = [go, "build", "-mod=mod", "-o", "benchmark", "."], {**os.environ}
+        if (_DEBIANS / "src/github.com/oklog/run").exists():
+            build.remove("-mod=mod")
+            environment |= {"GO111MODULE": "off", "GOPATH": str(_DEBIANS)}
         try:
-            subprocess.run(build, cwd=folder, check=True, capture_output=True, timeout=60)
+            subprocess.run(
+                build, cwd=folder, env=environment, check=True, capture_output=True, timeout=60
+            )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
             return "the module github.com/oklog/run cannot be had here"
         run = [str(folder / "benchmark"), *map(str, numbers)]
