@@ -382,6 +382,16 @@ def test_a_hundred_commands_start_and_stop() -> None:
     assert status == 128 + signal.SIGTERM
 
 
+def test_five_hundred_short_commands_run_at_once_where_few_files_may_be_open() -> None:
+    talks = [f"echo {number}" for number in range(500)]
+    done = run("--grace", "60", *talks, command=through_shell("ulimit -S -n 1024"))
+    assert done.returncode == 0
+    assert b"the other 499 are interrupted" in done.stderr
+    said = [line.split(b" | ") for line in done.stdout.splitlines()]
+    assert said  # those that were ended before they could say it have said nothing
+    assert len(said) == len({text for _, text in said} & {b"%d" % n for n in range(500)})
+
+
 # ---- signals ----
 
 

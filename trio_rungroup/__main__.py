@@ -25,6 +25,7 @@ import logging
 import math
 import os
 import re
+import resource
 import select
 import shlex
 import shutil
@@ -44,6 +45,7 @@ from trio_rungroup import Record, RunGroup, SignalReceived, process_actor
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _CHUNK: Final = 65536  # bytes read at once, and the longest line that is kept whole
 _LAST_WORDS: Final = 1.0  # seconds to pass on what is left when somebody wants us to end
+_FILES: Final = 5  # open files for each command: two pipes, and what trio waits for its exit by
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
 
 _QUOTED: Final = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
@@ -138,6 +140,7 @@ def _main() -> int:
             picture = options.timeline.open("w", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             parser.error(f"cannot write the timeline: {error}")
+    _allow_open_files(_FILES * (len(options.commands) + 20))
     with _guarded() as environment:
         status, record = trio.run(_run, options, environment)
     if picture is not None and not _drawn(record, picture):
@@ -193,6 +196,14 @@ def _seconds(text: str) -> float:
     if not seconds >= 0:
         raise argparse.ArgumentTypeError(f"must be 0 or more seconds, not {text!r}")
     return seconds
+
+
+def _allow_open_files(number: int) -> None:
+    """Raise our limit, which the commands inherit, where it would not do; only for hundreds."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = [each for each in (number, hard) if each != resource.RLIM_INFINITY]
+    if soft != resource.RLIM_INFINITY and soft < min(limits):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits), hard))
 
 
 @contextlib.contextmanager
