@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
-import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
@@ -611,11 +610,11 @@ def _queued(listening: trio.socket.SocketType) -> Iterator[trio.SocketStream]:
         twin.detach()
 
 
-@attrs.frozen(eq=False)
 class _Queue(trio.abc.Listener[trio.SocketStream]):
     """Gives out connections that have been accepted already."""
 
-    streams: deque[trio.SocketStream]
+    def __init__(self, streams: deque[trio.SocketStream]) -> None:
+        self.streams = streams
 
     async def accept(self) -> trio.SocketStream:
         # No checkpoint: a cancellation would leave the connection to nobody.

@@ -81,7 +81,7 @@ _ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
 _Interrupt: TypeAlias = Callable[[BaseException | None], object]
 
 
-@attrs.define(eq=False, weakref_slot=False)
+@attrs.define(eq=False, repr=False, match_args=False, weakref_slot=False)
 class _Actor:
     name: str
     execute: Callable[..., Awaitable[object]]

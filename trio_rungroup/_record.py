@@ -40,9 +40,7 @@ _CLASS_NAME: Final = vars(type)["__name__"]
 _ALL_RETURNED: Final = "all actors have returned"  # so does _group.py call that reason
 # What would move the cursor, turn the direction of writing, or stop a file from being
 # written: control characters, lone surrogates, and what XML 1.0 does not allow.
-_UNPRINTABLE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
+_UNPRINTABLE: Final = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 
 
 @final
@@ -369,7 +367,9 @@ def _type_of(error: BaseException) -> str:
 def shorten(text: str, longest: int = _LONGEST_TEXT) -> str:
     """Cut a text to one line of at most `longest` printable characters."""
     # Cut before looking for line breaks: a message can be 50 MB long.
-    line = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(text[: longest + 1].split()))
+    line = " ".join(text[: longest + 1].split())
+    if not line.isprintable():
+        line = re.sub(_UNPRINTABLE, "\N{REPLACEMENT CHARACTER}", line)
     return line if len(text) <= longest else line[: longest - 1] + "…"
 
 
