@@ -1910,6 +1910,24 @@ async def test_promise_14_a_task_status_that_fails_is_an_error_of_run() -> None:
             await nursery.start(twice)
 
 
+async def test_promise_14_a_start_that_cannot_be_reported_stops_the_group_in_order(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, group = Log(), RunGroup()
+    group.add(*log.actor("a", winding_down=2), grace=5)
+
+    async def report_twice(*, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await group.run(task_status=task_status)  # type: ignore[arg-type]
+
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="called 'started' twice")) as got:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(report_twice)
+    assert log[1:] == [(0, "a", "interrupted", got.value.exceptions[0]), (2, "a", "is done")]
+    assert group.record is not None
+    assert group.record.reason == "RuntimeError in the task that awaits run()"
+
+
 # ---- 15
 
 
