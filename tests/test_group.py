@@ -3,19 +3,18 @@
 Mutants. `mutants.toml` changes one thing in `_group.py` at a time, in 480 ways. The tests notice
 all but these, which nobody could tell from the original:
 
-- `final` taken away; `weakref_slot=True` and `eq=True` of `_Actor`: for type checkers and memory.
+- `final` taken away; `weakref_slot`, `eq`, `repr` and `match_args=True` of `_Actor`: for type
+  checkers, memory, and the time of the import.
 - `!= math.inf` for `< math.inf`; `<= math.inf` where the group's grace counts, too; `<=` and `!=
   self.group_deadline`: nothing is above infinity, and what ends later than the group's grace or
   with it is only looked at for nothing.
 - `strict=False`: both are as long as each other.
-- `len(number) < 9`, `< 11`, `<= 10`; `self._names.get(base, 1)` or `-1`; `self._names[name] = 0`:
-  no group has so many actors, and a number is always more than 1.
 - `range(1)`, `range(3)` and `[]` for `range(2)`, `if not self.active` in `wait_for_all`: it takes
   longer, and comes to the same.
 - `reporters` begins as any other number: the calling task is woken once for nothing, while the
   actors start.
 - `cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
-- `called_away = False`: where Ctrl-C comes and an actor exits in one tick, either may be first.
+- `asleep` begins as True: the calling task goes to sleep before anybody else has had a turn.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
 - `drive`, `await_interrupt` and `_begun` unprotected from Ctrl-C: what calls them is protected.
 - `errors[-1]` of a list of one.

@@ -652,7 +652,7 @@ class _Run:
         elif self.active == 0:
             self.stop(None, reason="all actors have returned")
         if first and self.stopped and self.all_have_interrupts and not self.not_begun:
-            # At once: that spares a turn of the scheduler, a tenth of what a run of two actors
+            # At once: that spares a turn of the scheduler, a twentieth of what a run of two actors
             # costs. Not where somebody would be cancelled: who is about to return in this very
             # tick, because the time has come that it slept for, would not get round to it.
             self.caller.context.run(self.begin_stop)
