@@ -105,12 +105,12 @@ def steps_of(scenario: Scenario, n: int) -> int:
 
 
 @pytest.mark.parametrize("n", [0, 1, 10, 300])
-@pytest.mark.parametrize(("scenario", "more"), [(default_group, 3), (group_with_interrupts, 2)])
-def test_a_run_takes_two_or_three_steps_more_than_a_bare_nursery(
-    scenario: Scenario, more: int, n: int
+@pytest.mark.parametrize("scenario", GROUPS)
+def test_a_run_takes_at_most_three_steps_more_than_a_bare_nursery(
+    scenario: Scenario, n: int
 ) -> None:
-    # trio draws lots for the order of the tasks in a tick, and so for the last of them.
-    assert max(steps_of(scenario, n) for _ in range(10)) <= steps_of(bare_nursery, n) + more
+    # trio draws lots for the order of the tasks in a tick, and so for the third.
+    assert max(steps_of(scenario, n) for _ in range(10)) <= steps_of(bare_nursery, n) + 3
 
 
 async def reporting(task_status: trio.TaskStatus[None]) -> None:

@@ -2005,7 +2005,13 @@ async def test_promise_15_interrupt_in_another_thread_is_refused_and_harms_nothi
         await nursery.start(group.run)
         with pytest.raises(RuntimeError, match=r"trio\.from_thread\.run_sync\(group\.interrupt"):
             await trio.to_thread.run_sync(in_no_thread_of_trio, group.interrupt)
+        with pytest.raises(RuntimeError, match=r"trio\.from_thread\.run_sync\(group\.interrupt"):
+            await trio.to_thread.run_sync(trio.run, call_at_once, group.interrupt)
         group.interrupt()
+
+
+async def call_at_once(function: Callable[[], None]) -> None:
+    function()
 
 
 def in_no_thread_of_trio(function: Callable[[], None]) -> None:
@@ -2338,6 +2344,32 @@ async def test_promise_18_of_two_exits_in_one_tick_either_is_first_and_both_are_
         assert [actor.how for actor in group.record.actors] == ["returned", "returned"]
         firsts.add(value)
     assert firsts == {"a", "b"}
+
+
+async def test_promise_18_an_interrupt_that_cancels_does_not_hide_an_error_due_in_the_same_tick(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    # So the interrupts are called a turn after the first exit, and not by the task that has made
+    # it: trio lets a cancellation from further out win over a sleep that is over.
+    for _ in range(20):
+        group, errors = RunGroup(), [ValueError("a"), KeyError("b")]
+
+        async def execute(scope: trio.CancelScope, error: Exception) -> None:
+            with scope:
+                await trio.sleep(1)
+                raise error
+
+        for error in errors:
+            scope = trio.CancelScope()
+            interrupt = functools.partial(cancel, scope)
+            group.add(functools.partial(execute, scope, error), interrupt)
+        assert await raised_by(group) in errors
+        assert group.record is not None
+        assert [actor.error for actor in group.record.actors] == errors
+
+
+def cancel(scope: trio.CancelScope, _: BaseException | None) -> None:
+    scope.cancel(reason="its interrupt was called")
 
 
 # ---- 19: see also test_ctrl_c.py
@@ -2832,7 +2864,6 @@ async def test_promise_20_nor_after_an_interrupt_that_leaves_a_scope_open() -> N
     async def run() -> None:
         group = RunGroup()
         group.add(functools.partial(give, 0, None), leave_it_open)
-        group.add(trio.sleep_forever)  # so that it is the calling task that calls the interrupts
         with pytest.raises(RuntimeError, match="stack corrupted"):
             await group.run()
         del group

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import math
 import types
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from fractions import Fraction
 from typing import Any
 
@@ -78,6 +78,7 @@ class Parameters:
             each.started()
 
     async def any_argument(*arguments: object) -> None: ...
+    async def positional(self, task_status: trio.TaskStatus[None], /) -> None: ...
 
 
 here = Parameters()
@@ -100,6 +101,7 @@ TAKES_NONE = r"does not take what reports_started=True .*async def execute\(\*, 
         (here.optional, True, TAKES_NONE),
         (here.any_argument, True, TAKES_NONE),
         (Parameters.status, True, NEEDS_SOME),
+        (here.positional, True, TAKES_NONE),
     ],
 )
 def test_parameters_that_nothing_is_given_for_are_refused(
@@ -107,6 +109,28 @@ def test_parameters_that_nothing_is_given_for_are_refused(
 ) -> None:
     with pytest.raises(TypeError, match=refusal):
         RunGroup().add(function, reports_started=reports_started)
+
+
+class Proxy:
+    """Shows all that the function has, and gives it what it needs, as wrapt's decorators do."""
+
+    def __init__(self, function: Callable[..., Awaitable[None]]) -> None:
+        self.function = function
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.function, name)
+
+    async def __call__(self) -> None:
+        await self.function(None)
+
+
+async def test_a_proxy_that_shows_the_code_of_another_function_is_taken() -> None:
+    group = RunGroup()
+    group.add(Proxy(here.one), ends_group=False)
+    group.add(types.MethodType(here.any_argument, 3), ends_group=False)
+    await group.run()
+    assert group.record is not None
+    assert [actor.how for actor in group.record.actors] == ["returned"] * 2
 
 
 async def test_parameters_that_need_not_be_given_are_taken() -> None:

@@ -13,7 +13,7 @@ from inspect import (
     CO_ITERABLE_COROUTINE,
     CO_VARKEYWORDS,
 )
-from types import CodeType, CoroutineType, MethodType
+from types import CodeType, CoroutineType, FunctionType, MethodType
 from typing import Any, cast
 
 from ._record import shorten
@@ -87,8 +87,9 @@ def check_execute(execute: object, *, reports_started: bool | None) -> None:
 
 def _check_parameters(execute: object, code: CodeType, *, reports_started: bool | None) -> None:
     """Refuse a function that cannot be called as actors are: with a `task_status` at most."""
-    if reports_started is None:
-        return
+    function = execute.__func__ if type(execute) is MethodType else execute
+    if reports_started is None or type(function) is not FunctionType:
+        return  # a proxy shows the code of what it wraps, and knows how to call it
     # Not inspect.signature, which takes longer than a whole run.
     count, of_keywords = code.co_argcount, code.co_kwonlyargcount
     names = code.co_varnames
@@ -98,7 +99,8 @@ def _check_parameters(execute: object, code: CodeType, *, reports_started: bool 
         *names[count : count + of_keywords],
     }.difference(getattr(execute, "__kwdefaults__", None) or ())
     takes_status = (
-        "task_status" in names[: count + of_keywords] or code.co_flags & CO_VARKEYWORDS != 0
+        "task_status" in names[code.co_posonlyargcount : count + of_keywords]
+        or code.co_flags & CO_VARKEYWORDS != 0
     )
     name = code.co_qualname
     if reports_started and not takes_status:

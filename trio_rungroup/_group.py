@@ -8,11 +8,10 @@ is captured in its own task (an exception that reached the nursery would cancel 
 before any interrupt could run), so the nursery closes quietly and the result is raised
 after it, as itself. Three kinds of task take part:
 
-- an actor's task (`_Run.execute`) runs one actor and files how it exited; the first one to
-  exit calls the interrupts;
-- the calling task (`_Run.drive`) starts them, sleeps until the stop, calls the interrupts if
-  no exit began it, and then watches over the stop: it is the one that a cancellation from
-  outside or Ctrl-C reaches, and that ends graces;
+- an actor's task (`_Run.execute`) runs one actor and files how it exited;
+- the calling task (`_Run.drive`) starts them, sleeps until the stop, calls the interrupts,
+  and then watches over the stop: it is the one that a cancellation from outside or Ctrl-C
+  reaches, and that ends graces;
 - one more task (`_Run.await_interrupts`) goes on with the interrupts from the first async
   one on, so that a slow one cannot keep the calling task from watching.
 
@@ -128,7 +127,6 @@ class RunGroup:
     _actors: list[_Actor] = attrs.field(factory=lambda: [], init=False)  # noqa: PIE807
     _names: dict[str, int] = attrs.field(factory=lambda: {}, init=False)  # noqa: PIE807
     _needs_scopes: bool = attrs.field(default=False, init=False)
-    _all_have_interrupts: bool = attrs.field(default=True, init=False)
     _current: _Run | None = attrs.field(default=None, init=False)
 
     def __repr__(self) -> str:
@@ -201,11 +199,9 @@ class RunGroup:
                 )
         name = unique_name(self._names, execute, name)
         self._actors.append(_Actor(name, execute, interrupt, grace, ends_group, reports_started))
-        if interrupt is None:
-            self._all_have_interrupts = False
-            self._needs_scopes = self._needs_scopes or _is_run_of_a_group(execute)
-        else:
-            self._needs_scopes = True
+        self._needs_scopes = (
+            self._needs_scopes or interrupt is not None or _is_run_of_a_group(execute)
+        )
         return execute
 
     @enable_ki_protection
@@ -264,10 +260,7 @@ class RunGroup:
             task_status.started({})
             return None
         run = self._current = _Run(
-            tuple(self._actors),
-            as_grace(self.grace),
-            needs_scopes=self._needs_scopes,
-            all_have_interrupts=self._all_have_interrupts,
+            tuple(self._actors), as_grace(self.grace), needs_scopes=self._needs_scopes
         )
         self.record = run.record
         value = error = context = None
@@ -301,10 +294,11 @@ class RunGroup:
             error: What the interrupts are given.
 
         Raises:
-            RuntimeError: The group runs, but not in this thread.
+            RuntimeError: The group runs, but not in this thread and its `trio.run`.
         """
         if self._current is not None:
-            if not trio.lowlevel.in_trio_run():
+            lowlevel = trio.lowlevel
+            if not lowlevel.in_trio_run() or lowlevel.current_clock() is not self._current.clock:
                 raise RuntimeError(
                     "interrupt() has to be called in the trio thread; from another one write "
                     "trio.from_thread.run_sync(group.interrupt, trio_token=...)"
@@ -342,7 +336,6 @@ class _Run:
     cause: BaseException | None = None  # for the interrupts
     began_outside = False
     cancelled_outside = False
-    interrupting = False
     not_interrupted: Iterator[int] = iter(())  # the actors whose turn will come
     cancelled_by_us = 0  # of actors[:cancelled_by_us], we have cancelled those without interrupt
     interrupt_scope: trio.CancelScope | None = None  # of an async interrupt, while it is awaited
@@ -364,14 +357,7 @@ class _Run:
     bare_raiser = error_raiser = _CALLER
     later: list[str]
 
-    def __init__(
-        self,
-        actors: tuple[_Actor, ...],
-        grace: float,
-        *,
-        needs_scopes: bool,
-        all_have_interrupts: bool,
-    ) -> None:
+    def __init__(self, actors: tuple[_Actor, ...], grace: float, *, needs_scopes: bool) -> None:
         self.actors = actors
         self.grace = grace
         self.clock = trio.lowlevel.current_clock()
@@ -383,7 +369,6 @@ class _Run:
         self.started, self.later = {}, []
         # Empty: the nursery's scope stands for all.
         self.scopes: list[trio.CancelScope] = []
-        self.all_have_interrupts = all_have_interrupts
         if needs_scopes:
             # An actor with its own interrupt and a finite grace is given time to stop in
             # order, whatever is cancelled around run(): it has to be shielded before.
@@ -416,8 +401,7 @@ class _Run:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 if not self.cancelled_outside:
                     await self.look_outside()
-                if not self.interrupting:
-                    self.begin_stop()
+                self.begin_stop()
                 # Wait for all to exit.
                 await self.wait_for_all()
         # No actor's error takes this road: only trio's own complaints, about actors that left
@@ -490,7 +474,6 @@ class _Run:
 
     def begin_stop(self) -> None:
         """Cancel all, or call the interrupts until there is one to wait for."""
-        self.interrupting = True
         self.group_deadline = self.stopped_at + self.grace
         self.patience_ends = self.stopped_at + _PATIENCE
         if not self.scopes:
@@ -551,7 +534,8 @@ class _Run:
     def call_away(self, _: object) -> trio.lowlevel.Abort:
         # trio calls this abort function, while we sleep, the moment a cancellation comes, or
         # Ctrl-C, before any task can tell of it. So it is now that the stop begins, unless it has
-        # already; what it was that came, hit() will tell when it is our turn.
+        # already, as it has where the alarm comes this way. What it was that came, hit() will tell
+        # when it is our turn.
         self.asleep = False
         if not self.stopped:
             self.called_away = True
@@ -651,11 +635,6 @@ class _Run:
             self.stop(raised if record.error is None else record.error, first=record)
         elif self.active == 0:
             self.stop(None, reason="all actors have returned")
-        if first and self.stopped and self.all_have_interrupts and not self.not_begun:
-            # At once: that spares a turn of the scheduler, a twentieth of what a run of two actors
-            # costs. Not where somebody would be cancelled: who is about to return in this very
-            # tick, because the time has come that it slept for, would not get round to it.
-            self.caller.context.run(self.begin_stop)
         del value, raised, record
 
     def unreported(self, actor: _Actor) -> RuntimeError | None:
