@@ -580,7 +580,7 @@ class _Run:
                 self.scopes[index].__exit__(None, None, None)
         finally:
             self.exited(index, value, error)
-            del value, error
+            del error
 
     def begin(self, index: int) -> Coroutine[Any, Any, object]:
         """Call an actor's `execute`."""
@@ -635,7 +635,7 @@ class _Run:
             self.stop(raised if record.error is None else record.error, first=record)
         elif self.active == 0:
             self.stop(None, reason="all actors have returned")
-        del value, raised, record
+        del raised, record
 
     def unreported(self, actor: _Actor) -> RuntimeError | None:
         """Blame the first to exit for a return without the `started()` that it had promised.
