@@ -235,7 +235,7 @@ def test_memory_grows_with_the_number_of_actors_and_no_faster(scenario: Scenario
     assert many / 2_000 == pytest.approx(few / 500, rel=0.1)
 
 
-# The benchmark tells the figures, 1.17 and 1.16; here the second is 1.23, with the waiters
+# The benchmark tells the figures, 1.16 and 1.15; here the second is 1.23, with the waiters
 # themselves. Measuring coverage takes memory, too.
 @pytest.mark.parametrize(
     ("scenario", "most"), [(default_group, 1.25), (group_with_interrupts, 1.4)]

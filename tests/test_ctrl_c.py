@@ -17,8 +17,6 @@ import trio
 from trio_rungroup import RunGroup
 
 DRIVER = Path(__file__).parent / "ctrl_c.py"
-# The gate, which has ten minutes, tries every line on one Python, every third on the others.
-EVERY_LINE = "1" if sys.version_info[:2] == (3, 11) else "3"
 
 
 def strike(*arguments: str) -> None:
@@ -46,7 +44,7 @@ def strike(*arguments: str) -> None:
     ],
 )
 def test_promise_19_ctrl_c_at_every_line_loses_and_doubles_nothing(scenario: str) -> None:
-    strike(scenario, EVERY_LINE)
+    strike(scenario, "1")
 
 
 # Most of the lines they execute have been struck above: every fifth will do.

@@ -655,7 +655,9 @@ def test_words_that_are_not_in_quotes_are_told_to_be() -> None:
     )
 
 
-@pytest.mark.parametrize("program", ["no-such-program", "./no-such-program", "/bin", ""])
+@pytest.mark.parametrize(
+    "program", ["no-such-program", "./no-such-program", "./" + "x" * 300, "/bin", ""]
+)
 def test_nothing_is_started_when_a_program_is_not_found(program: str) -> None:
     for command, hint in ((f"'{program}'", "each command is"), (f"'{program}' x", "no shell")):
         done = run("touch started", command)
