@@ -1,15 +1,16 @@
 """Strike the library with Ctrl-C at its n-th line, for every n; run by test_ctrl_c.py.
 
-Each position is tried in a fork of its own: a trace function raises a real SIGINT when the
-library is about to execute its n-th line. Prints how many positions there were, and then
-what went wrong.
+A trace function raises a real SIGINT when the library is about to execute its n-th line. All
+positions are tried in one fork; after one that goes wrong, a new fork goes on with the next.
+Prints how many positions there were, and then what went wrong.
 """
 
 from __future__ import annotations
 
-import functools
 import gc
+import itertools
 import os
+import re
 import signal
 import sys
 import traceback
@@ -138,25 +139,35 @@ def strike_at(position: int, second: int | None) -> tuple[Callable[..., Any], Ca
     return trace, lambda: lines
 
 
-def in_a_fork(function: Callable[[], bool]) -> str:
-    """Run a function in a fork; hand back "more", "over", or what went wrong."""
+def in_a_fork(sweep: Callable[[Callable[[int], None]], None]) -> tuple[int, str]:
+    """Let a fork try one position after the other until one goes wrong or there are no more.
+
+    Hands back the last position that it began with, and what went wrong.
+    """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        signal.setitimer(signal.ITIMER_REAL, GIVE_UP_AFTER)  # SIGALRM kills what hangs
+
+        def begin(position: int) -> None:
+            os.write(writing, b"%d\n" % position)
+            signal.setitimer(signal.ITIMER_REAL, GIVE_UP_AFTER)  # SIGALRM kills what hangs
+
         try:
-            answer = "more" if function() else "over"
+            sweep(begin)
         except BaseException:
             sys.settrace(None)
-            answer = traceback.format_exc()
-        os.write(writing, answer.encode()[:50_000])
+            os.write(writing, traceback.format_exc().encode()[:50_000])
+            os._exit(1)
         os._exit(0)
     os.close(writing)
-    answer = b"".join(iter(lambda: os.read(reading, 65536), b"")).decode()
-    os.close(reading)
+    with open(reading, encoding="utf-8", errors="replace") as pipe:
+        output = pipe.read()
     _, status = os.waitpid(pid, 0)
-    return answer if status == 0 else f"died: status {status} {answer}"
+    begun = re.match(r"(\d+\n)*", output)
+    assert begun is not None
+    wrong = "" if status == 0 else f"status {status} {output[begun.end() :]}"
+    return int(begun[0].split()[-1]), wrong
 
 
 def run_and_strike(
@@ -203,16 +214,23 @@ SCENARIOS = {
 
 def main(name: str, step: int, gap: int | None) -> None:
     scenario, kind = SCENARIOS[name]
-    gc.freeze()  # a fork is cheap as long as it does not touch what it shares
+    gc.freeze()
     gc.disable()
-    position, answer = 0, "more"
+    position, over = 0, False
     wrong: list[str] = []
-    while answer != "over":
-        position += step
-        second = None if gap is None else position + gap
-        answer = in_a_fork(functools.partial(run_and_strike, scenario, kind, position, second))
-        if answer not in ("more", "over"):
-            wrong.append(f"line {position}: {answer}")
+
+    def sweep(begin: Callable[[int], None]) -> None:
+        for each in itertools.count(position + step, step):
+            begin(each)
+            second = None if gap is None else each + gap
+            if not run_and_strike(scenario, kind, each, second):
+                return
+
+    while not over:
+        position, trouble = in_a_fork(sweep)
+        over = not trouble
+        if trouble:
+            wrong.append(f"line {position}: {trouble}")
     print(position - step, *wrong, sep="\n")
 
 
