@@ -161,8 +161,8 @@ def in_a_fork(sweep: Callable[[Callable[[int], None]], None]) -> tuple[int, str]
             os._exit(1)
         os._exit(0)
     os.close(writing)
-    with open(reading, encoding="utf-8", errors="replace") as pipe:
-        output = pipe.read()
+    output = b"".join(iter(lambda: os.read(reading, 65536), b"")).decode()
+    os.close(reading)
     _, status = os.waitpid(pid, 0)
     begun = re.match(r"(\d+\n)*", output)
     assert begun is not None

@@ -16,7 +16,8 @@ notice all but these, which nobody could tell from the original:
 - `cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
 - `asleep` begins as True: the calling task goes to sleep before anybody else has had a turn.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
-- `drive`, `await_interrupt` and `_begun` unprotected from Ctrl-C: what calls them is protected.
+- `drive`, `await_interrupt` and `_begin_anyway` unprotected from Ctrl-C: what calls them is
+  protected.
 - `errors[-1]` of a list of one.
 """
 
@@ -41,8 +42,9 @@ import trio
 import trio.testing
 
 from trio_rungroup import RunGroup
-from trio_rungroup._group import _begun
+from trio_rungroup._group import _begin_anyway
 
+Execute = Callable[[], Awaitable[object]]
 Interrupt = Callable[[BaseException | None], object]
 
 
@@ -97,6 +99,10 @@ async def stubborn(seconds: float) -> None:
     """Ignore cancellation for a while."""
     with trio.CancelScope(shield=True):
         await trio.sleep(seconds)
+
+
+async def fail_at_once(error: BaseException) -> None:
+    raise error
 
 
 def ignore(error: BaseException | None) -> None:
@@ -283,7 +289,7 @@ async def test_promise_3_the_default_interrupt_names_who_exited_first(
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_promise_4_unlike_go_no_interrupt_is_called_before_its_execute_has_begun(
+async def test_promise_4_unlike_go_no_interrupt_is_called_before_its_execute_has_begin_anyway(
     is_cancelled: bool,
 ) -> None:
     for _ in range(20):
@@ -551,6 +557,22 @@ async def test_promise_7_an_async_interrupt_is_bound_by_its_actors_deadline(
     assert log == [3]
     assert group.record is not None
     assert group.record.actors[0].interrupt_error is None
+
+
+@pytest.mark.parametrize("has_exited", [False, True])
+async def test_promise_7_so_is_one_that_runs_a_group_of_its_own(
+    autojump_clock: trio.testing.MockClock, has_exited: bool
+) -> None:
+    group, inner = RunGroup(), RunGroup()
+    inner.add(functools.partial(trio.sleep, 50), ignore, grace=40)
+
+    async def interrupt(error: BaseException | None) -> None:
+        await inner.run()
+
+    group.add(functools.partial(trio.sleep, 0 if has_exited else 100), interrupt, grace=5)
+    group.add(functools.partial(give, 0, "value"))
+    await group.run()
+    assert trio.current_time() == 5
 
 
 async def test_promise_7_interrupts_whose_turn_comes_after_the_groups_grace_are_still_called(
@@ -848,6 +870,73 @@ async def test_promise_8_a_known_gap_is_a_group_that_a_function_runs_where_nobod
     assert trio.current_time() == (3 if somebody_has_an_interrupt else 21)
 
 
+def shut_down_by(scope: trio.CancelScope, clean_up: RunGroup) -> Execute:
+    """Make an actor that runs a group when it is cancelled, in a scope."""
+
+    async def execute() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with scope:
+                await clean_up.run()
+
+    return execute
+
+
+@pytest.mark.parametrize("shield", [False, True])
+async def test_promise_8_a_group_that_begins_when_all_graces_are_over_has_none_unless_shielded(
+    autojump_clock: trio.testing.MockClock, shield: bool
+) -> None:
+    clean_up, group = RunGroup(), RunGroup(grace=2)
+    clean_up.add(functools.partial(trio.sleep, 10), ignore, grace=20)
+    group.add(shut_down_by(trio.CancelScope(shield=shield), clean_up), ignore)
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    assert trio.current_time() == (13 if shield else 3)
+
+
+async def test_promise_8_who_was_shielded_when_the_graces_ended_is_reached_by_the_next_request(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    inner, group, scope = RunGroup(), RunGroup(grace=1), trio.CancelScope(shield=True)
+    inner.add(functools.partial(trio.sleep, 100), ignore, grace=50)
+
+    async def shielding() -> None:
+        with scope:
+            await inner.run()
+
+    async def lift_the_shield() -> None:
+        await stubborn(4)
+        scope.shield = False
+
+    group.add(shielding, ignore)
+    group.add(lift_the_shield, ignore)
+    group.add(functools.partial(give, 1, None))
+    with trio.move_on_after(7):
+        await group.run()
+    assert inner.record is not None
+    assert inner.record.stopped == 4
+    assert trio.current_time() == 7
+
+
+@pytest.mark.parametrize("_", range(20))  # trio draws lots for the order of the tasks in a tick
+async def test_promise_8_a_group_that_begins_after_the_graces_of_the_same_tick_is_not_forgotten(
+    autojump_clock: trio.testing.MockClock, _: int
+) -> None:
+    inner, outer = RunGroup(), RunGroup()
+    inner.add(functools.partial(trio.sleep, 100), ignore, grace=50)
+    outer.add(functools.partial(fail_at_once, SystemExit(3)), ignore)
+    outer.add(functools.partial(fail_at_once, ValueError()), ignore)
+    outer.add(inner.run, inner.interrupt)
+    with pytest.raises(SystemExit):
+        await outer.run()
+    # The SystemExit starts an orderly stop if it was the first, and else ends all graces.
+    assert outer.record is not None
+    assert outer.record.first is not None
+    is_second = isinstance(outer.record.first.error, ValueError)
+    assert trio.current_time() == (0 if is_second else 50)
+
+
 async def test_promise_8_what_a_shield_kept_from_a_group_is_not_held_against_it_later(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -862,6 +951,73 @@ async def test_promise_8_what_a_shield_kept_from_a_group_is_not_held_against_it_
     outer.add(functools.partial(give, 1, None))
     await outer.run()
     assert trio.current_time() == 9
+
+
+async def test_promise_8_nor_is_it_where_a_nursery_starts_the_group(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    inner, outer = RunGroup(), RunGroup(grace=2)
+    inner.add(trio.sleep_forever, ignore, grace=3)
+
+    async def never_started(*, task_status: trio.TaskStatus[None]) -> None:
+        await trio.sleep_forever()
+
+    inner.add(never_started, reports_started=True)
+
+    async def shielding() -> None:
+        with trio.CancelScope(shield=True), trio.move_on_after(6):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(inner.run)
+
+    outer.add(shielding, ignore)
+    outer.add(functools.partial(give, 1, None))
+    await outer.run()
+    assert trio.current_time() == 9
+
+
+@pytest.mark.parametrize("_", range(20))  # trio draws lots for the order of the tasks in a tick
+async def test_promise_8_a_cancellation_that_a_shield_takes_back_has_begun_the_stop(
+    autojump_clock: trio.testing.MockClock, _: int
+) -> None:
+    # Once all are ready, the calling task has something to do, and so may not be asleep.
+    group, outside, inside = RunGroup(), trio.CancelScope(), trio.CancelScope()
+
+    async def cancel_outside(*, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        outside.cancel(reason="test")
+
+    async def shield_inside() -> None:
+        while not outside.cancel_called:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        inside.shield = True
+        await trio.sleep_forever()
+
+    group.add(cancel_outside, reports_started=True)
+    group.add(shield_inside)
+    with outside, inside:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+    assert group.record is not None
+    assert group.record.how == "cancelled"
+
+
+async def test_promise_8_the_cancellation_goes_on_its_way_even_if_it_is_shielded_by_then(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, inside = RunGroup(), trio.CancelScope()
+
+    async def execute() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            inside.shield = True
+
+    group.add(execute)
+    with trio.move_on_after(1) as timeout, inside:
+        await group.run()
+    assert timeout.cancelled_caught
+    assert group.record is not None
+    assert group.record.how == "cancelled"
 
 
 async def test_promise_8_an_interrupt_that_ignores_it_keeps_no_other_from_being_cancelled(
@@ -998,6 +1154,29 @@ async def test_promise_9_an_error_of_an_actor_that_was_cancelled_before_its_grou
             group.interrupt()
             nursery.cancel_scope.cancel(reason="test")
     assert caught.value.exceptions == (error,)
+
+
+async def test_promise_9_an_error_is_raised_if_an_interrupt_has_cancelled_what_is_around_run(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group, error = RunGroup(), ValueError("while cancelled from outside")
+
+    async def execute() -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as cancelled:
+            assert cancelled.reason == "by an interrupt"
+            raise error from None
+
+    with trio.CancelScope() as outside:
+        group.add(
+            functools.partial(trio.sleep, 2),
+            lambda _: outside.cancel(reason="by an interrupt"),
+        )
+        group.add(execute)
+        group.add(functools.partial(give, 1, "value"))
+        assert await raised_by(group) is error
+    assert caplog.records == []
 
 
 async def test_promise_9_an_error_of_an_actor_cancelled_by_the_group_stays_a_later_one(
@@ -1648,6 +1827,38 @@ def test_promise_12_a_second_ctrl_c_ends_every_grace_at_once(
     assert [record for record in caplog.records if record.levelno == logging.ERROR] == []
 
 
+@pytest.mark.parametrize("_", range(20))  # trio draws lots for the order of the tasks in a tick
+def test_promise_12_right_after_the_first_exit_it_reaches_a_group_that_a_function_runs(
+    _: int,
+) -> None:
+    group, inner = RunGroup(), RunGroup()
+    inner.add(functools.partial(trio.sleep, 50), ignore, grace=40)
+    exits = trio.Event()
+
+    async def run_inner() -> None:
+        await inner.run()
+
+    async def exit_first() -> None:
+        await trio.sleep(1)
+        exits.set()
+
+    async def ctrl_c() -> None:
+        await exits.wait()
+        signal.raise_signal(signal.SIGINT)
+
+    async def main() -> None:
+        trio.lowlevel.spawn_system_task(ctrl_c)
+        group.add(run_inner)
+        group.add(exit_first)
+        try:
+            await group.run()
+        finally:
+            assert trio.current_time() == 1
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
 @pytest.mark.parametrize("_", range(10))  # trio draws lots for the order of the tasks in a tick
 @pytest.mark.parametrize("interrupt", [None, ignore])
 @pytest.mark.parametrize("is_nested", [False, True])
@@ -1762,7 +1973,7 @@ async def test_promise_14_start_returns_once_all_have_begun_and_reported(
         group.interrupt()
 
 
-async def test_promise_14_without_reporters_start_returns_once_all_have_begun() -> None:
+async def test_promise_14_without_reporters_start_returns_once_all_have_begin_anyway() -> None:
     group, begun = RunGroup(), list[Any]()
 
     async def execute() -> None:
@@ -2376,7 +2587,7 @@ def cancel(scope: trio.CancelScope, _: BaseException | None) -> None:
 
 
 @pytest.mark.parametrize("then", [None, ValueError("at the first line")])
-async def test_promise_19_a_coroutine_that_ctrl_c_kept_from_its_first_line_is_begun(
+async def test_promise_19_a_coroutine_that_ctrl_c_kept_from_its_first_line_is_begin_anyway(
     then: Exception | None,
 ) -> None:
     begun: list[bool] = []
@@ -2388,7 +2599,7 @@ async def test_promise_19_a_coroutine_that_ctrl_c_kept_from_its_first_line_is_be
         await trio.sleep_forever()
 
     ctrl_c = KeyboardInterrupt()
-    error = await _begun(execute(), ctrl_c)
+    error = await _begin_anyway(execute(), ctrl_c)
     assert begun == [True]
     if then is None:
         assert error is ctrl_c
@@ -2876,7 +3087,7 @@ async def test_promise_20_nor_after_a_coroutine_that_ctrl_c_kept_from_its_first_
         raise ValueError
 
     async def run() -> None:
-        error = await _begun(fail(), KeyboardInterrupt())
+        error = await _begin_anyway(fail(), KeyboardInterrupt())
         assert isinstance(error, BaseExceptionGroup)
         del error
 

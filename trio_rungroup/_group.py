@@ -9,25 +9,25 @@ before any interrupt could run), so the nursery closes quietly and the result is
 after it, as itself. Three kinds of task take part:
 
 - an actor's task (`_Run.execute`) runs one actor and files how it exited;
-- the calling task (`_Run.drive`) starts them, sleeps until the stop, calls the interrupts,
-  and then watches over the stop: it is the one that a cancellation from outside or Ctrl-C
-  reaches, and that ends graces;
+- the calling task (`_Run.drive`) starts them, sleeps until the stop begins, calls the
+  interrupts, and waits for all to exit: it is the one that a cancellation from outside or
+  Ctrl-C reaches. Where the stop lasts, it ends graces and warns (`_Watch`);
 - one more task (`_Run.await_interrupts`) goes on with the interrupts from the first async
-  one on, so that a slow one cannot keep the calling task from watching.
+  one on, so that a slow one cannot keep the calling task from that.
 
-In a group without interrupts the nursery's own scope stands for all the scopes: that is only
-faster, but for the one case that `RunGroup.run` tells of.
+Without interrupts, one scope stands for all: the nursery's. It is faster, and differs in one case
+only, which `RunGroup.run` tells.
 
 Groups nest, and a cancellation reaches all groups inside each other in one instant, each as its
 first request to stop. So a run that ends its graces tells the runs inside it (`_ask_again`).
 
-Every function here that must not be torn apart by Ctrl-C is protected from it, or called by none
-but those; the actor's own code is awaited through `_unprotected`, so that it still obeys.
+Every function here that Ctrl-C must not tear apart is protected from it, or called only by such
+as are; the actor's own code is awaited through `_unprotected`, so that it still obeys.
 
-A function that calls `cancel()` lets go of every error, actor and record before it ends. For trio
-makes the `Cancelled` within that call, its traceback keeps the frames around it alive, and what the
-actor then raises has it for its context: the error and a frame with the error in it would hold each
-other. Hence the `del` at the end of so many functions.
+A function that calls `cancel()` drops its references to errors, actors and records before it
+returns. trio makes the `Cancelled` inside that call, and its traceback leads to our frames. What
+the actor then raises has it for its context: if one of our frames still held that error, the two
+would hold each other. Hence the `del` at the end of so many functions.
 """
 
 from __future__ import annotations
@@ -69,12 +69,13 @@ _log: Final = logging.getLogger("trio_rungroup")
 _PATIENCE: Final = 10.0  # seconds that a stop may take before it is told what it waits for
 _MOST_NOTED: Final = 100  # later errors that fit into a note
 _CALLER: Final = "the task that awaits run()"
-_LOGGING: Final = "a handler of the log"
-_SECOND: Final = "asked a second time to stop"
+_LOG_HANDLER: Final = "a handler of the log"
 _INTERRUPTS_TASK: Final = "<interrupts of a RunGroup>"
+# Reasons for a stop, or a cancellation.
 _OUTSIDE: Final = "run() is cancelled from outside"
-_OVER: Final = "its grace has ended"
-_AGAIN: Final = "all graces have ended in the group around this one"
+_SECOND: Final = "asked a second time to stop"
+_GRACE_OVER: Final = "its grace has ended"
+_ALL_GRACES_OVER: Final = "all graces have ended in the group around this one"
 
 _ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
 _Interrupt: TypeAlias = Callable[[BaseException | None], object]
@@ -99,8 +100,8 @@ class RunGroup:
     or told to stop, and `interrupt`, which tells it to stop. An exit is a return or a raise.
     Go: `run.Group` of github.com/oklog/run.
 
-    A group can be run again, one run at a time. All methods must be called from the trio
-    thread (elsewhere use `trio.from_thread.run_sync`).
+    A group can be run again, one run at a time. `run` and `interrupt` belong to the trio
+    thread (elsewhere use `trio.from_thread.run_sync`); `add` may come before `trio.run`.
 
     Args:
         grace: Seconds from the first exit until every actor still running is cancelled.
@@ -298,7 +299,8 @@ class RunGroup:
         """
         if self._current is not None:
             lowlevel = trio.lowlevel
-            if not lowlevel.in_trio_run() or lowlevel.current_clock() is not self._current.clock:
+            token = lowlevel.current_trio_token() if lowlevel.in_trio_run() else None
+            if token is not self._current.token:
                 raise RuntimeError(
                     "interrupt() has to be called in the trio thread; from another one write "
                     "trio.from_thread.run_sync(group.interrupt, trio_token=...)"
@@ -308,7 +310,7 @@ class RunGroup:
 
 
 def _is_run_of_a_group(execute: object) -> bool:
-    return isinstance(execute, types.MethodType) and isinstance(execute.__self__, RunGroup)
+    return isinstance(execute, types.MethodType) and execute.__func__ is RunGroup.run
 
 
 @final
@@ -321,32 +323,28 @@ class _Run:
 
     # The start.
     not_begun: int  # actors whose execute is still to be called
-    reporters = -1  # calls of started() that nursery.start(group.run) waits for; -1: nobody
-    reported = 0  # those that came before the stop
-    started: dict[str, object]
-    ready = False
+    started: dict[str, object]  # what those that report it have called started() with
+    # nursery.start(group.run) makes these two: whom to tell, and how many have yet to report.
+    task_status: trio.TaskStatus[dict[str, object]]
+    not_reported = -1
 
-    # The calling task: whether it sleeps, and whether what has called it away began the stop.
-    asleep = False
-    called_away = False
+    asleep = False  # the calling task; until the stop begins it always is
 
     # The stop.
     stopped = False
     stopped_at: float
     cause: BaseException | None = None  # for the interrupts
-    began_outside = False
-    cancelled_outside = False
-    not_interrupted: Iterator[int] = iter(())  # the actors whose turn will come
+    cancellation: BaseException | None = None  # the latest from outside
+    began_outside = False  # by one
+    not_interrupted: Iterator[int]  # the actors whose turn is still to come
     cancelled_by_us = 0  # of actors[:cancelled_by_us], we have cancelled those without interrupt
     interrupt_scope: trio.CancelScope | None = None  # of an async interrupt, while it is awaited
     interrupts_task: trio.lowlevel.Task
-    awaited: int  # the actor whose interrupt it is
-    patience_ends = group_deadline = math.inf
-    named: frozenset[int] = frozenset()  # the actors that a warning has named
-    deadlines: list[tuple[float, int]]  # a heap: until when, which actor; made for the alarm
+    awaited_index: int  # the actor whose interrupt it is
+    group_deadline = math.inf
+    watch: _Watch | None = None  # over a stop that lasts
     graces_over: str | None = None  # why they are
     asked_again = False  # by the run around this one
-    alarm: trio.CancelScope | None = None
 
     # The result, in order of precedence: Ctrl-C and its like, never in a group; the error;
     # a cancellation from outside; a Cancelled that somebody had kept; the value.
@@ -361,6 +359,7 @@ class _Run:
         self.actors = actors
         self.grace = grace
         self.clock = trio.lowlevel.current_clock()
+        self.token = trio.lowlevel.current_trio_token()
         self.caller = trio.lowlevel.current_task()
         self.records = tuple([ActorRecord(actor.name) for actor in actors])
         self.record = Record(self.records)
@@ -393,15 +392,15 @@ class _Run:
             async with trio.open_nursery(strict_exception_groups=True) as self.nursery:
                 # Run each actor.
                 _running[self.nursery] = self
-                self.start_all()
+                self.start_all(task_status)
                 # Wait for the first to exit, or for a request to stop.
-                await self.wait_for_stop(task_status)
+                await self.wait_for_stop()
                 # Interrupt them all, but none that has not begun.
                 while self.not_begun:
                     await trio.lowlevel.cancel_shielded_checkpoint()
-                if not self.cancelled_outside:
-                    await self.look_outside()
-                self.begin_stop()
+                if self.cancellation is None:
+                    await self.look_for_second_request()
+                self.interrupt_all()
                 # Wait for all to exit.
                 await self.wait_for_all()
         # No actor's error takes this road: only trio's own complaints, about actors that left
@@ -412,26 +411,30 @@ class _Run:
             complaints = (exc,)
         _running.pop(self.nursery, None)
         try:
-            for error in complaints:
-                self.keep("a task", error, settles=True)
-            # Tell what the first one gave.
+            for complaint in complaints:
+                self.keep("a task", complaint, settles=True)
+                del complaint
+            # Give back what the first one gave.
             self.record.ended = self.now()
             error = self.error if self.bare is None else self.bare
             if error is None:
                 # A cancellation from outside was absorbed, to stop in order: now it goes on
-                # its way.
+                # its way, even if somebody has shielded us from it meanwhile.
                 try:
                     await trio.lowlevel.checkpoint_if_cancelled()
                 except BaseException as exc:  # noqa: BLE001 - run() raises it
                     error = exc
                 else:
-                    error = self.stray
+                    error = self.stray if self.cancellation is None else self.cancellation
             self.conclude(error)
             return self.value, error
         finally:
             del error, complaints
 
-    def start_all(self) -> None:
+    def start_all(self, task_status: trio.TaskStatus[dict[str, object]]) -> None:
+        if task_status is not trio.TASK_STATUS_IGNORED:
+            self.task_status = task_status
+            self.not_reported = sum(actor.reports_started for actor in self.actors)
         for index, actor in enumerate(self.actors):
             self.nursery.start_soon(self.execute, index, name=actor.name)
 
@@ -439,87 +442,59 @@ class _Run:
         """Tell how many seconds ago the run began."""
         return self.clock.current_time() - self.start
 
-    async def wait_for_stop(self, task_status: trio.TaskStatus[dict[str, object]]) -> None:
+    async def wait_for_stop(self) -> None:
+        is_late = _are_graces_over_around(self.caller) and _is_cancelled()
         error: BaseException | None = None
         try:
-            if task_status is not trio.TASK_STATUS_IGNORED:
-                names = [actor.name for actor in self.actors if actor.reports_started]
-                self.reporters = len(names)
-                while not (self.ready or self.stopped):
-                    await self.sleep()
-                if self.ready:
-                    task_status.started({name: self.started[name] for name in names})
-            while not self.stopped:
-                await self.sleep()
-                self.asked_again = False  # the cancellation that goes with it has not reached us
-        except BaseException as exc:  # noqa: BLE001 - kept by hit()
+            await self.sleep()
+        except BaseException as exc:  # noqa: BLE001 - kept by take()
             error = exc
-        if error is not None:
-            self.hit(error, begins=self.called_away or not self.stopped)
+        if error is not None:  # what began the stop: anything else would have woken us first
+            self.take(error, begins=True)
             del error
+        if is_late:
+            self.end_all_graces(_ALL_GRACES_OVER)
 
-    async def look_outside(self) -> None:
-        """Take a cancellation that has come since something else began the stop: a second order."""
+    async def look_for_second_request(self) -> None:
+        """Take a cancellation that has come since something else began the stop."""
         error: BaseException | None = None
         try:
             # Not trio.current_effective_deadline(): that asks all the scopes around us, which for
             # a thousand nested groups takes twice as long as all the rest.
             await trio.lowlevel.checkpoint_if_cancelled()
-        except BaseException as exc:  # noqa: BLE001 - kept by hit()
+        except BaseException as exc:  # noqa: BLE001 - kept by take()
             error = exc
         if error is not None:
-            self.hit(error, begins=False)
+            self.take(error, begins=False)
             self.end_all_graces(_SECOND)
             del error
 
-    def begin_stop(self) -> None:
-        """Cancel all, or call the interrupts until there is one to wait for."""
+    def interrupt_all(self) -> None:
+        """Cancel all, or call the interrupts until there is one to be awaited."""
         self.group_deadline = self.stopped_at + self.grace
-        self.patience_ends = self.stopped_at + _PATIENCE
         if not self.scopes:
             self.record.interrupt_all_at(self.now())
-            if not self.cancelled_outside:
+            if self.cancellation is None:
                 self.cancelled_by_us = len(self.actors)
-            self.nursery.cancel_scope.cancel(reason=self.why())
+            self.nursery.cancel_scope.cancel(reason=self.cancel_reason())
+            if self.graces_over is not None:  # before this could reach the groups inside
+                _ask_again(self.nursery.child_tasks)
             return
         self.not_interrupted = iter(range(len(self.actors)))
-        pending = self.call_interrupts(is_cancelled=self.cancelled_outside)
+        pending = self.call_interrupts(is_cancelled=self.cancellation is not None)
         if pending is not None:
             self.active += 1
             self.nursery.start_soon(self.await_interrupts, pending, name=_INTERRUPTS_TASK)
 
     async def wait_for_all(self) -> None:
-        """Wait until nobody is active; end the graces that are over, or all when asked again."""
-        # Mostly all are gone a moment after they were told to: in one tick, or in two if they do
-        # something on their way. This moment spares the scope and its deadline: a seventh of what
-        # a run of two actors costs.
+        # Usually all have exited within a tick, or two if they do something on their way. To wait
+        # for those first spares the watch and its scope: a seventh of a run of two actors.
         for _ in range(2):
             if self.active:
                 await trio.lowlevel.cancel_shielded_checkpoint()
         if self.active:
-            self.deadlines = self.deadlines_so_far()
-        error: BaseException | None = None
-        while self.active:
-            # What has cancelled us already would only wake us again; and where the actors have no
-            # scopes, the nursery's own is cancelled by now, and that includes us.
-            shield = self.cancelled_outside or not self.scopes
-            if self.asked_again and shield:  # without a shield we meet the cancellation itself
-                self.end_all_graces(_AGAIN)
-            deadline = min(self.patience_ends, self.next_deadline())
-            try:
-                with trio.CancelScope(deadline=deadline, shield=shield) as self.alarm:
-                    await self.sleep()
-            except BaseException as exc:  # noqa: BLE001 - kept by hit()
-                error = exc
-            if error is not None:
-                self.hit(error, begins=False)
-                error = None
-                self.end_all_graces(_SECOND)
-            now = self.clock.current_time()
-            self.end_graces_due(now)
-            if now >= self.patience_ends:
-                self.patience_ends = math.inf
-                self.warn_of_waiting()
+            self.watch = _Watch(self)
+            await self.watch.until_all_have_exited()
 
     def sleep(self) -> Awaitable[object]:
         """Sleep until `wake()`; only the calling task does, and awaits this at once."""
@@ -532,50 +507,46 @@ class _Run:
             trio.lowlevel.reschedule(self.caller)
 
     def call_away(self, _: object) -> trio.lowlevel.Abort:
-        # trio calls this abort function, while we sleep, the moment a cancellation comes, or
-        # Ctrl-C, before any task can tell of it. So it is now that the stop begins, unless it has
-        # already, as it has where the alarm comes this way. What it was that came, hit() will tell
-        # when it is our turn.
+        # The abort function of our sleep: trio calls it the moment a cancellation or Ctrl-C reaches
+        # us, before any other task runs. So the stop begins here, and take() will learn what came.
+        # It has begun already where the deadline of the watch comes this way.
         self.asleep = False
-        if not self.stopped:
-            self.called_away = True
-            self.stop(None, reason=_OUTSIDE)
+        self.stop(None, reason=_OUTSIDE)
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def hit(self, error: BaseException, *, begins: bool) -> None:
+    def take(self, error: BaseException, *, begins: bool) -> None:
         """Take what reached the calling task: a cancellation from outside, or Ctrl-C."""
         reason = _OUTSIDE
         if is_a(error, trio.Cancelled):
-            self.cancelled_outside = True
+            self.cancellation = error
         else:
             reason = f"{class_name(error)} in {_CALLER}"
-            # A second Ctrl-C has no news but its coming.
+            # A second Ctrl-C adds nothing to what is known; it ends the graces.
             if not (is_a(error, KeyboardInterrupt) and is_a(self.bare, type(error))):
                 self.keep(_CALLER, error, settles=True, begins=begins)
         if begins:
-            self.stop(None)
+            self.stop(error, reason=reason)
+            # call_away() has begun it already, and did not know why.
             self.cause, self.record.reason = error, reason
-            self.began_outside = self.cancelled_outside
+            self.began_outside = self.cancellation is not None
         del error
 
     # ---- a task for each actor ----
 
     @enable_ki_protection
     async def execute(self, index: int) -> None:
-        """Run one actor; whatever it does, file its exit and let nothing out."""
+        """Run one actor; whatever it does, record its exit and let nothing out."""
         value = error = coroutine = None
         try:
-            # Entered and left by hand: nothing is raised in it, and a `with` would need a null
-            # context for groups without scopes, 64 bytes for each actor.
-            if self.scopes:
-                self.scopes[index].__enter__()
-            try:
-                coroutine = self.begin(index)
-                value = await _unprotected(coroutine)
-            except BaseException as exc:  # noqa: BLE001 - filed below
-                error = exc
-            if error is not None and type(error) is KeyboardInterrupt and coroutine is not None:
-                error = await _begun(coroutine, error)
+            coroutine = self.begin(index)
+            value = await _unprotected(coroutine)
+        except BaseException as exc:  # noqa: BLE001 - recorded below
+            error = exc
+        if type(error) is KeyboardInterrupt and coroutine is not None:
+            error = await _begin_anyway(coroutine, error)
+        try:
+            # Entered and left by hand: nothing is raised in it. A `with`, and a null context for
+            # groups without scopes, takes a tenth longer and 64 bytes more for each actor.
             if self.scopes:
                 self.scopes[index].__exit__(None, None, None)
         finally:
@@ -583,12 +554,14 @@ class _Run:
             del error
 
     def begin(self, index: int) -> Coroutine[Any, Any, object]:
-        """Call an actor's `execute`."""
+        """Enter an actor's scope and call its `execute`."""
+        if self.scopes:
+            self.scopes[index].__enter__()
         actor = self.actors[index]
         self.records[index].began = self.clock.current_time() - self.start
         self.not_begun -= 1
-        if self.not_begun == 0:
-            self.one_ready()
+        if self.not_begun == 0 == self.not_reported:
+            self.forward_started()
         if actor.reports_started:
             result = actor.execute(task_status=_Started(self, actor.name))
         else:
@@ -597,22 +570,24 @@ class _Run:
             return result  # pyright: ignore[reportUnknownVariableType]
         return as_coroutine(result, actor.execute)
 
-    def one_ready(self) -> None:
-        """Wake the calling task if all have begun, and reported it where they do."""
-        if self.not_begun == 0 and self.reported == self.reporters:
-            self.ready = True
-            self.wake()
+    def forward_started(self) -> None:
+        """Tell `nursery.start` that all have begun, and reported it where they do."""
+        names = [actor.name for actor in self.actors if actor.reports_started]
+        error: BaseException | None = None
+        try:
+            self.task_status.started({name: self.started[name] for name in names})
+        except BaseException as exc:  # noqa: BLE001 - kept by take()
+            error = exc
+        if error is not None:
+            self.take(error, begins=not self.stopped)
+            del error
 
     def exited(self, index: int, value: object, raised: BaseException | None) -> None:
-        """File an exit; begin the stop if it is the first."""
+        """Record an exit; begin the stop if it is the first."""
         record = self.records[index]
         record.exited = self.clock.current_time() - self.start
         self.active -= 1
-        # An actor that exits because run() is being cancelled from outside begins nothing: the
-        # cancellation does. It has, if it found the calling task asleep. That is awake when all
-        # are ready, for a moment: then ask whether it will meet one. The actor can tell, for it
-        # has left its own scope.
-        first = not (self.stopped or (not self.asleep and _is_cancelled()))
+        first = not self.stopped
         if raised is None and first:
             raised = self.unreported(self.actors[index])
         if raised is None:
@@ -638,9 +613,9 @@ class _Run:
         del raised, record
 
     def unreported(self, actor: _Actor) -> RuntimeError | None:
-        """Blame the first to exit for a return without the `started()` that it had promised.
+        """Make an error if the first actor to exit has not called `started()` as promised.
 
-        An actor that is told to stop before it has started may well return without it.
+        One that is told to stop before it has started may well return without that.
         """
         if actor.reports_started and actor.name not in self.started:
             return RuntimeError("child exited without calling task_status.started()")
@@ -655,7 +630,7 @@ class _Run:
             return True
         if self.actors[index].interrupt is None and index < self.cancelled_by_us:
             return False
-        return self.cancelled_outside or _is_cancelled()
+        return self.cancellation is not None or _is_cancelled()
 
     # ---- the stop ----
 
@@ -676,7 +651,7 @@ class _Run:
             self.record.stopped = self.stopped_at - self.start
             self.wake()
 
-    def why(self) -> str:
+    def cancel_reason(self) -> str:
         """Say why an actor is cancelled that has no interrupt of its own."""
         first = self.record.first
         if first is not None:
@@ -684,20 +659,27 @@ class _Run:
         assert self.record.reason is not None  # one of the two began the stop
         return self.record.reason
 
-    def call_interrupts(self, *, is_cancelled: bool) -> _Pending | None:
-        """Call the interrupts, in the order of `add`, until there is one to be awaited."""
-        why = error = pending = None
+    def call_interrupts(self, *, is_cancelled: bool | None = None) -> _Pending | None:
+        """Call the interrupts, in the order of `add`, until there is one to be awaited.
+
+        Whether the current task is cancelled is asked where it is not known: it takes long in
+        groups that are nested deeply.
+        """
+        reason = error = pending = None
         for index in self.not_interrupted:
             interrupt, grace = self.actors[index].interrupt, self.actors[index].grace
             interrupted = self.records[index].interrupted = self.now()
             if interrupt is None:
-                why = why or self.why()
-                self.scopes[index].cancel(reason=why)
+                if is_cancelled is None:
+                    is_cancelled = _is_cancelled()
+                reason = reason or self.cancel_reason()
+                self.scopes[index].cancel(reason=reason)
                 if not is_cancelled:
                     self.cancelled_by_us = index + 1
                 continue
-            if self.alarm is not None:  # the calling task is waiting already
-                self.push_deadline(self.start + interrupted + grace, index, self.alarm)
+            if self.watch is not None:
+                self.watch.grace_begins(index, ends=self.start + interrupted + grace)
+            is_cancelled = None  # an interrupt may cancel what is around us
             try:
                 result = interrupt(self.cause)
                 if result is not None and inspect.isawaitable(result):
@@ -720,7 +702,7 @@ class _Run:
         try:
             while pending is not None:
                 await self.await_interrupt(pending)
-                pending = self.call_interrupts(is_cancelled=_is_cancelled())
+                pending = self.call_interrupts()
         finally:
             self.active -= 1
             if self.active == 0:
@@ -732,7 +714,7 @@ class _Run:
         error: BaseException | None = None
         complaint: BaseException | None = None
         deadline = pending.deadline
-        self.interrupts_task, self.awaited = trio.lowlevel.current_task(), pending.position
+        self.interrupts_task, self.awaited_index = trio.lowlevel.current_task(), pending.whose
         try:
             with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
                 self.interrupt_scope = scope
@@ -743,14 +725,14 @@ class _Run:
                 except BaseException as exc:  # noqa: BLE001 - kept below
                     error = exc
                 if is_a(error, KeyboardInterrupt):
-                    error = await _begun(pending.coroutine, error)
+                    error = await _begin_anyway(pending.coroutine, error)
         except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
             complaint = exc
         self.interrupt_scope = None
         if complaint is not None:
-            self.interrupt_failed(pending.position, complaint)
+            self.interrupt_failed(pending.whose, complaint)
         if error is not None:
-            self.interrupt_failed(pending.position, error)
+            self.interrupt_failed(pending.whose, error)
         del complaint, error
 
     def interrupt_failed(self, index: int, raised: BaseException) -> None:
@@ -763,98 +745,17 @@ class _Run:
             del error
         del raised
 
-    def deadlines_so_far(self) -> list[tuple[float, int]]:
-        """Tell when the graces of actors end that have begun."""
-        deadlines = [
-            (self.start + record.interrupted + actor.grace, index)
-            for index, (actor, record) in enumerate(zip(self.actors, self.records, strict=True))
-            if record.interrupted is not None and record.exited is None and actor.grace < math.inf
-        ]
-        heapq.heapify(deadlines)
-        return deadlines
-
-    def push_deadline(self, deadline: float, index: int, alarm: trio.CancelScope) -> None:
-        """Add a grace that begins after `deadlines_so_far` was called."""
-        if deadline < self.group_deadline:
-            heapq.heappush(self.deadlines, (deadline, index))
-            alarm.deadline = min(deadline, alarm.deadline)
-
-    def next_deadline(self) -> float:
-        """Tell when the next grace ends, of an actor or of the group."""
-        if self.graces_over is not None:
-            return math.inf
-        return min(self.group_deadline, self.deadlines[0][0] if self.deadlines else math.inf)
-
-    def end_graces_due(self, now: float) -> None:
-        """Cancel the actors whose grace has ended, and tell where each was waiting."""
-        due: list[int] = []
-        while self.deadlines and self.deadlines[0][0] <= now:
-            due.append(heapq.heappop(self.deadlines)[1])
-        if now >= self.group_deadline:
-            due = list(range(len(self.actors)))
-        due = [index for index in due if self.records[index].exited is None]
-        late = [index for index in due if self.scopes and not self.scopes[index].cancel_called]
-        if now >= self.group_deadline:
-            self.end_all_graces(_OVER)
-        elif due:
-            for index in due:
-                self.scopes[index].cancel(reason=_OVER)
-            tasks = self.tasks()
-            _ask_again([tasks[index] for index in due])
-        if late:
-            tasks = self.tasks()
-            places = where((self.records[index].name, tasks[index]) for index in late)
-            self.named = self.named.union(late)
-            self.report("cancelled because the grace has ended:%s", places)
-
     def end_all_graces(self, reason: str) -> None:
         """Cancel all that are left, and end the graces of the groups inside them."""
         if self.graces_over is None:
             self.graces_over = reason
-            self.patience_ends = min(self.patience_ends, self.clock.current_time() + _PATIENCE)
-            self.wake()  # to watch that, too
+            if self.watch is not None:
+                self.watch.graces_have_ended()
             if self.interrupt_scope is not None:
                 self.interrupt_scope.cancel(reason=reason)
             for scope in self.scopes:
                 scope.cancel(reason=reason)
-            _ask_again(self.nursery.child_tasks)
-
-    def tasks(self) -> dict[int, trio.lowlevel.Task]:
-        """Find the tasks of the actors that have not exited, whatever they call themselves by now.
-
-        Seldom asked for, so no run pays for a list (1 % of its time).
-        """
-        return {
-            inspect.getcoroutinelocals(task.coro)["index"]: task
-            for task in self.nursery.child_tasks
-            if getattr(task.coro, "cr_code", None) is _Run.execute.__code__
-        }
-
-    def warn_of_waiting(self) -> None:
-        """Name those that no grace will end, or no longer, and what holds up the interrupts."""
-        tasks = self.tasks()
-        endless = [
-            index
-            for index, (actor, record) in enumerate(zip(self.actors, self.records, strict=True))
-            if record.exited is None
-            and index not in self.named
-            and (
-                actor.interrupt is None
-                or min(actor.grace, self.grace) == math.inf
-                or self.scopes[index].cancel_called
-            )
-        ]
-        self.named = self.named.union(endless)
-        waiting = [(self.records[index].name, tasks[index]) for index in endless]
-        if self.interrupt_scope is not None and (
-            self.interrupt_scope.deadline == math.inf
-            or any(each.interrupted is None and each.exited is None for each in self.records)
-        ):
-            whose = self.records[self.awaited].name
-            waiting.append((f"the interrupt of {whose}", self.interrupts_task))
-        if waiting:
-            message = f"the stop has been waiting for {_PATIENCE:g} s for:%s"
-            self.report(message, where(waiting))
+        _ask_again(self.nursery.child_tasks)  # every time: a group may have begun there meanwhile
 
     # ---- the result ----
 
@@ -890,9 +791,9 @@ class _Run:
             failure = exc
         if failure is not None and bare_in(failure) is not None:  # one that ends the program
             if self.bare is None:
-                self.keep(_LOGGING, failure, settles=False)
+                self.keep(_LOG_HANDLER, failure, settles=False)
             else:
-                self.later.append(f"{_LOGGING} raised {describe(failure)}")
+                self.later.append(f"{_LOG_HANDLER} raised {describe(failure)}")
         del failure, exc_info, error
 
     def conclude(self, error: BaseException | None) -> None:
@@ -923,8 +824,130 @@ class _Run:
 
     def let_go(self) -> None:
         """Hold no error any more, and no value, which may lead to one."""
-        self.bare = self.error = self.stray = self.cause = self.value = None
+        self.bare = self.error = self.stray = self.cause = self.cancellation = self.value = None
         del self.record, self.records, self.actors
+        self.watch = None  # which refers to this
+
+
+@final
+class _Watch:
+    """The watch of the calling task over a stop that lasts: it ends graces, and warns."""
+
+    def __init__(self, run: _Run) -> None:
+        self.run = run
+        self.patience_ends = run.stopped_at + _PATIENCE
+        self.named: set[int] = set()  # the actors that a warning has named
+        self.deadlines = [  # a heap: until when, which actor
+            (run.start + record.interrupted + actor.grace, index)
+            for index, (actor, record) in enumerate(zip(run.actors, run.records, strict=True))
+            if record.interrupted is not None and actor.grace < math.inf
+        ]
+        heapq.heapify(self.deadlines)
+
+    async def until_all_have_exited(self) -> None:
+        run = self.run
+        error: BaseException | None = None
+        while run.active:
+            # Shielded once we have been cancelled, for that would only wake us again; and where the
+            # actors have no scopes, the nursery's is cancelled by now, and we are inside it.
+            shield = run.cancellation is not None or not run.scopes
+            if run.asked_again and shield:  # without a shield we meet the cancellation itself
+                run.asked_again = False
+                run.end_all_graces(_ALL_GRACES_OVER)
+            try:
+                with trio.CancelScope(deadline=self.next_deadline(), shield=shield):
+                    await run.sleep()
+            except BaseException as exc:  # noqa: BLE001 - kept by take()
+                error = exc
+            if error is not None:
+                run.take(error, begins=False)
+                error = None
+                run.end_all_graces(_SECOND)
+            now = run.clock.current_time()
+            self.end_graces_due(now)
+            if now >= self.patience_ends:
+                self.patience_ends = math.inf
+                self.warn()
+
+    def grace_begins(self, index: int, ends: float) -> None:
+        """Add the grace of an actor that is interrupted only now."""
+        heapq.heappush(self.deadlines, (ends, index))
+        self.run.wake()
+
+    def graces_have_ended(self) -> None:
+        """Have patience with those that are being cancelled, even if it had run out before."""
+        self.patience_ends = min(self.patience_ends, self.run.clock.current_time() + _PATIENCE)
+        self.run.wake()
+
+    def next_deadline(self) -> float:
+        """Return when there will be something to do."""
+        run = self.run
+        if run.graces_over is not None:
+            return self.patience_ends
+        next_grace = self.deadlines[0][0] if self.deadlines else math.inf
+        return min(self.patience_ends, run.group_deadline, next_grace)
+
+    def end_graces_due(self, now: float) -> None:
+        """Cancel the actors whose grace has ended, and tell where each was waiting."""
+        run = self.run
+        due: list[int] = []
+        while self.deadlines and self.deadlines[0][0] <= now:
+            due.append(heapq.heappop(self.deadlines)[1])
+        all_are_due = now >= run.group_deadline and run.graces_over is None
+        if all_are_due:
+            due = list(range(len(run.actors)))
+        elif run.interrupt_scope is not None and run.awaited_index in due:
+            _ask_again([run.interrupts_task])  # its scope has that deadline, too
+        due = [index for index in due if run.records[index].exited is None]
+        late = [index for index in due if run.scopes and not run.scopes[index].cancel_called]
+        tasks = self.tasks() if due else {}
+        if all_are_due:
+            run.end_all_graces(_GRACE_OVER)
+        else:
+            for index in due:
+                run.scopes[index].cancel(reason=_GRACE_OVER)
+            _ask_again([tasks[index] for index in due])
+        if late:
+            places = where((run.records[index].name, tasks[index]) for index in late)
+            self.named.update(late)
+            run.report("cancelled because the grace has ended:%s", places)
+
+    def warn(self) -> None:
+        """Name those that no grace will end, or no longer, and what holds up the interrupts."""
+        run, tasks = self.run, self.tasks()
+        endless = [
+            index
+            for index, (actor, record) in enumerate(zip(run.actors, run.records, strict=True))
+            if record.exited is None
+            and index not in self.named
+            and (
+                actor.interrupt is None
+                or min(actor.grace, run.grace) == math.inf
+                or run.scopes[index].cancel_called
+            )
+        ]
+        self.named.update(endless)
+        waiting = [(run.records[index].name, tasks[index]) for index in endless]
+        if run.interrupt_scope is not None and (
+            run.interrupt_scope.deadline == math.inf
+            or any(each.interrupted is None and each.exited is None for each in run.records)
+        ):
+            whose = run.records[run.awaited_index].name
+            waiting.append((f"the interrupt of {whose}", run.interrupts_task))
+        if waiting:
+            run.report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(waiting))
+
+    def tasks(self) -> dict[int, trio.lowlevel.Task]:
+        """Find the tasks of the actors that have not exited.
+
+        Seldom needed, so each is asked for the `index` it was started with: a list of them would
+        take 1 % of every run.
+        """
+        return {
+            inspect.getcoroutinelocals(task.coro)["index"]: task
+            for task in self.run.nursery.child_tasks
+            if getattr(task.coro, "cr_code", None) is _Run.execute.__code__
+        }
 
 
 _running: Final[dict[trio.Nursery, _Run]] = {}  # for those around them
@@ -933,7 +956,7 @@ _running: Final[dict[trio.Nursery, _Run]] = {}  # for those around them
 class _Pending(NamedTuple):
     """An interrupt that was called, and has to be awaited until `deadline`."""
 
-    position: int
+    whose: int
     coroutine: Coroutine[Any, Any, object]
     deadline: float
 
@@ -952,8 +975,9 @@ class _Started(trio.TaskStatus[object]):
             raise RuntimeError("called 'started' twice on the same task status")
         self.run.started[self.name] = value
         if not self.run.stopped:
-            self.run.reported += 1
-            self.run.one_ready()
+            self.run.not_reported -= 1
+            if self.run.not_begun == 0 == self.run.not_reported:
+                self.run.forward_started()
 
 
 @disable_ki_protection
@@ -962,15 +986,15 @@ async def _unprotected(coroutine: Coroutine[Any, Any, object]) -> object:
 
 
 @enable_ki_protection
-async def _begun(
-    coroutine: Coroutine[Any, Any, object], interrupt: KeyboardInterrupt
+async def _begin_anyway(
+    coroutine: Coroutine[Any, Any, object], ctrl_c: KeyboardInterrupt
 ) -> BaseException:
     """Begin a coroutine that Ctrl-C kept from its first line: all must be begun.
 
     It runs in a cancelled scope, so to its first checkpoint. Hands back what came out: the
     Ctrl-C, in a group if the coroutine raised something too.
     """
-    errors: list[BaseException] = [interrupt]
+    errors: list[BaseException] = [ctrl_c]
     while inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
         with trio.CancelScope() as scope:
             scope.cancel(reason="Ctrl-C")
@@ -982,7 +1006,7 @@ async def _begun(
     try:
         return errors[0] if len(errors) == 1 else BaseExceptionGroup("Ctrl-C", errors)
     finally:
-        del errors, interrupt
+        del errors, ctrl_c
 
 
 def _ask_again(tasks: Iterable[trio.lowlevel.Task]) -> None:
@@ -990,7 +1014,8 @@ def _ask_again(tasks: Iterable[trio.lowlevel.Task]) -> None:
 
     Those tell the runs inside them. They may be shielded from the cancellation that goes with it,
     because an earlier one was their first request to stop. Where somebody in between shields them,
-    they do not heed us, unless they are being cancelled already: then they cannot tell.
+    they do not heed us, unless they are being cancelled already, be it by themselves: then they
+    cannot tell. A run that has not been asked to stop at all was shielded, and is left alone.
     """
     todo = list(tasks)
     while todo:
@@ -998,9 +1023,17 @@ def _ask_again(tasks: Iterable[trio.lowlevel.Task]) -> None:
             run = _running.get(nursery)
             if run is None:
                 todo += nursery.child_tasks
-            else:
+            elif run.stopped:
                 run.asked_again = True
                 run.wake()
+
+
+def _are_graces_over_around(task: trio.lowlevel.Task) -> bool:
+    """Tell whether all graces have ended in the innermost run that a task is part of."""
+    nursery = task.parent_nursery
+    while nursery is not None and nursery not in _running:
+        nursery = nursery.parent_task.parent_nursery
+    return nursery is not None and _running[nursery].graces_over is not None
 
 
 def _is_cancelled() -> bool:
