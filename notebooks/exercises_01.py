@@ -31,6 +31,8 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
     except Exception as error:
         group = None
         hint = f"make_group() raised {error!r}."
+        if any("raised by actor" in note for note in getattr(error, "__notes__", ())):
+            hint = "return the group, do not run it: check does that."
     else:
         hint = f"it returned {group!r}. Is there a `return group` at the end?"
     if inspect.iscoroutine(group):
@@ -41,6 +43,11 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
     if not isinstance(group, RunGroup):
         verdict((False, "make_group() returns a RunGroup", hint))
         return
+    has_run = group.record is not None
+    if has_run:
+        hint = "it has run before: make a new RunGroup() inside the function, and do not run it."
+        verdict((False, "make_group() returns a new RunGroup", hint))
+        return
     with redirect_stdout(StringIO()):  # the ticks
         outcome = attempt(group.run)
     record = group.record
@@ -48,12 +55,17 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
     names = {actor.name.split(".")[-1] for actor in record.actors} if record else set()
     missing = sorted({"server", "ticker", "job", "watchdog"} - names)
     first = record.first if record else None
+    exited = (first.exited if first else None) or 0.0
     verdict(
         (True, "make_group() returns a RunGroup", ""),
         (
             not missing and len(names) == 4,
             "it has four actors: server, ticker, job and watchdog",
-            f"it has {', '.join(sorted(names))}. An actor is called what its function is called.",
+            (
+                f"missing: {', '.join(missing) or 'nobody'}; it has: "
+                f"{', '.join(sorted(names)) or 'nobody'}. An actor is called what its function is "
+                "called."
+            ),
         ),
         (
             first is not None and first.name.split(".")[-1] == "watchdog",
@@ -61,14 +73,19 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
             f"the first is {first.name if first else 'nobody'}. When does each return or raise?",
         ),
         (
-            first is not None and math.isclose(first.exited or 0, 1.6),
+            math.isclose(exited, 1.6),
             "it exits at 1.6 s",
-            f"it exits at {first.exited if first else '…'} s. `await trio.sleep(1.6)` waits.",
+            f"it exits at {exited:g} s. `await trio.sleep(1.6)` waits, in an `async def`.",
         ),
         (
             isinstance(outcome.error, OSError) and str(outcome.error) == "the disk is full",
             'run() raises OSError("the disk is full")',
-            f"{outcome}. The watchdog has to *raise* it, not to return or print it.",
+            f"{outcome}. "
+            + (
+                "The watchdog has to *raise* it, not to return or print it."
+                if outcome.error is None
+                else "That is another error: type and text have to be the same."
+            ),
         ),
     )
 

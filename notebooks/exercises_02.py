@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,15 +15,16 @@ Function = Callable[[], Awaitable[Any]]
 Collect = Callable[[list[Function]], Awaitable[Any]]
 
 _RESULTS = ["slow", "quick", "middle"]
+_LITTLE = [None, 0, ""]
 _PLACES = "Give each place in the list a result of its own."
 _TOO_EARLY = "Inside the block no child has run yet: read the results after it."
 
 
 def check(collect: Collect) -> None:
     """Call it with three functions, with none, and with one that fails."""
-    calls: list[str] = []
+    calls: list[Any] = []
 
-    async def work(seconds: float, result: str) -> str:
+    async def work(seconds: float, result: Any) -> Any:
         calls.append(result)
         await trio.sleep(seconds)
         return result
@@ -49,7 +52,15 @@ def check(collect: Collect) -> None:
     one, two = (functools.partial(work, seconds, f"{seconds} s") for seconds in (1, 2))
     twice = attempt(collect, [two, count, one, count])
     nothing = attempt(collect, [])
+    bring_little = [functools.partial(work, 1, result) for result in _LITTLE]
+    little = attempt(collect, bring_little)
     failed = attempt(collect, [fail, functools.partial(work, 3, "slow")])
+    if any(map(inspect.iscoroutine, _as_list(outcome.value) or ())):
+        for each in (outcome, twice, little):
+            _close(each.value)
+        hint = "the list is full of calls that nobody has awaited: write `await f()`."
+        verdict((False, "each function is called and awaited", hint))
+        return
     verdict(
         (
             outcome.error is None and outcome.value is not None,
@@ -73,7 +84,7 @@ def check(collect: Collect) -> None:
             f"the functions take 2 s, 1.5 s, 1 s, and the same 1.5 s again; {twice}. {_PLACES}",
         ),
         (
-            outcome.error is None and outcome.ended == 3,
+            outcome.error is None and math.isclose(outcome.ended, 3),
             "3 s, 1 s and 2 s of work take 3 s together",
             _why_not_in_time(outcome),
         ),
@@ -83,11 +94,35 @@ def check(collect: Collect) -> None:
             f"for an empty list {nothing}.",
         ),
         (
+            _as_list(little.value) == _LITTLE,
+            "None, 0 and an empty text are results like others",
+            (
+                f"three functions bring {_LITTLE}, and {little}. Do not look at a result to tell "
+                "whether it is there: the end of the nursery waits for all."
+            ),
+        ),
+        (
+            nothing.ended == 0 and math.isclose(twice.ended, 2),
+            "it comes back when the last one is done, no later",
+            (
+                f"for an empty list it came back after {nothing.ended:g} s, and after "
+                f"{twice.ended:g} s where the longest takes 2 s. The end of the nursery waits; "
+                "write no `sleep`."
+            ),
+        ),
+        (
             _has_oserror(failed.error),
             "the error of a function comes out",
             f"one function raised an OSError, and {failed}. Do not catch it.",
         ),
     )
+
+
+def _close(value: object) -> None:
+    """Spare the learner a warning about what nobody awaits."""
+    for call in _as_list(value) or ():
+        if inspect.iscoroutine(call):
+            call.close()
 
 
 def _as_list(value: object) -> list[Any] | None:

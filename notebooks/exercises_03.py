@@ -98,12 +98,24 @@ def check(with_clean_up: WithCleanUp) -> None:
         (
             cancelled.began == 1 and stuck.began == 1,
             "the work can be cancelled: the clean-up begins at that moment",
-            f"cancelled at 1 s; the clean-up {_did(cancelled)}. Is the work in the shield, too?",
+            f"cancelled at 1 s; the clean-up {_did(cancelled)}. "
+            + (
+                "`Cancelled` is no `Exception`: it passes `except Exception` and `else`. "
+                "`finally` sees everything."
+                if cancelled.began is None
+                else "Is the work in the shield, too?"
+            ),
         ),
         (
             cancelled.done == 2.5,
             "a clean-up of 1.5 s is finished although everything is being cancelled",
-            f"it {_did(cancelled)}. In a cancelled scope every checkpoint raises; what stops that?",
+            f"it {_did(cancelled)}. "
+            + (
+                "It was given up at 2 s. A deadline is a moment on the clock, such as "
+                "trio.current_time() + 2; move_on_after(2) counts from where it is entered."
+                if cancelled.outcome.ended == 2
+                else "In a cancelled scope every checkpoint raises; what stops that?"
+            ),
         ),
         (
             all(scene.done == 2.5 for scene in cuts),
@@ -129,6 +141,14 @@ def check(with_clean_up: WithCleanUp) -> None:
             all(scene.caught and not scene.went_on for scene in (cancelled, stuck)),
             "the cancellation comes out again",
             "it was swallowed, or something else came out. Let `Cancelled` through, or `raise`.",
+        ),
+        (
+            good.outcome.ended == bad.outcome.ended == 1.5,
+            "a clean-up that is done keeps nobody waiting",
+            (
+                f"it was done at 1.5 s, and with_clean_up came back at {good.outcome.ended:g} s. "
+                "Two seconds are the most that it may take."
+            ),
         ),
     )
 

@@ -76,15 +76,12 @@ class _Scene:
             return _hint_for_no_answer(outcome)
         own = [leaf for leaf in leaves_of(raised) if not self._is_of_a_job(leaf)] if raised else []
         if own:
-            return why_it_failed(own[0])
+            return why_it_failed(own[0], raised)
         if isinstance(raised, BaseExceptionGroup):
-            return (
-                "a group came out: an error has reached the nursery. Catch each one in its own "
-                "task, and raise the first after the nursery."
-            )
+            return _why_a_group(raised)
         if raised is not (None if self.first is None else self.first.error):
             if raised is None:
-                return "nothing was raised: the error is lost."
+                return _why_no_error(outcome)
             whose = [index for index, job in enumerate(self.jobs) if job.error is raised]
             if whose and self.first is not None:
                 return f"that is the error of job {whose[0]}. Which one came first in time?"
@@ -102,6 +99,25 @@ class _Scene:
         if any(job.ended is None for job in self.jobs):
             return "not every job was run to its end."
         return None
+
+
+def _why_a_group(raised: BaseExceptionGroup) -> str:
+    if "nursery" not in raised.message and raised.message:
+        return "a group came out, one that you have made: raise the first error, not a group."
+    return (
+        "a group came out: an error has reached the nursery. Catch each one in its own "
+        "task, and raise the first after the nursery."
+    )
+
+
+def _why_no_error(outcome: Attempt) -> str:
+    if isinstance(outcome.value, Exception):
+        return "it returned the error: `raise` it."
+    return (
+        "nothing was raised: the error is lost. Is your `raise` after the nursery's block? In the "
+        "block it comes before any task has run. And a plain assignment in a task makes a local "
+        "name: use `nonlocal`, or append to a list."
+    )
 
 
 def _hint_for_no_answer(outcome: Attempt) -> str:

@@ -67,6 +67,11 @@ def _hare(*, brings: bool = True) -> _Runner:
     return _Runner("hare", 1.0, brings=brings)
 
 
+_A_LOCAL_NAME = (
+    "A plain assignment in the task makes a local name: use `nonlocal`, or append to a list."
+)
+
+
 def check_race(race: Race) -> None:
     """Let `race` run some races; print what is right and what is not, with a hint."""
     demands: list[tuple[object, str, str]] = []
@@ -111,7 +116,9 @@ def check_race(race: Race) -> None:
             yours = f"the value is right, but somebody did not run, or was not cancelled. {hint}"
         elif outcome.value is None and outcome.error is None and hare.brings:
             yours = f"{outcome}. What a task returns goes nowhere; write it down where the parent "
-            yours += "finds it, and return it after the nursery."
+            yours += f"finds it, and return it after the nursery. {_A_LOCAL_NAME}"
+        elif isinstance(outcome.error, LookupError):
+            yours = f"{outcome}: no value was written down before the end. {_A_LOCAL_NAME}"
         elif outcome.error is not None and not outcome.hangs:  # nobody in the race raises
             yours = why_it_failed(outcome.error)
         elif inspect.iscoroutine(outcome.value):
@@ -217,7 +224,7 @@ class _Replay:
                 "again."
             )
         if self.own_error is not None:
-            return why_it_failed(self.own_error)
+            return why_it_failed(self.own_error, error)
         if self.not_awaited:
             return "an interrupt was called, but nobody awaited it: `await interrupt(error)`."
         everybody = list(range(len(self.trace["actors"])))
@@ -230,6 +237,11 @@ class _Replay:
             return (
                 "an actor's exception has reached the nursery, which cancelled everybody and "
                 "put it into a group. Catch it in the task that runs the actor."
+            )
+        if not told and self.outcome.hangs:
+            return (
+                "nobody was told to stop, and all wait for ever. Does every exit set the event, a "
+                "return as well as a raise? And do you wait for it inside the nursery's block?"
             )
         if not told:
             return (
@@ -267,6 +279,8 @@ class _Replay:
                 "an actor was cancelled while it was still stopping in order. Interrupt, then "
                 "wait: the end of the nursery waits for all by itself."
             )
+        if ours == go and self.outcome.ended > self.trace["returned_at"]:
+            return "the same events, but later: wait for an event, do not look now and then."
         if ours != go or self.outcome.ended != self.trace["returned_at"]:
             return (
                 "the interrupts are called one at a time: each is awaited before the next one "

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import attrs
 import trio
-from helpers import Attempt, attempt, shortly, verdict, why_it_failed
+from helpers import Attempt, attempt, shortly, verdict, why_it_failed, why_no_pair
 from IPython.core.getipython import get_ipython
 
 from trio_rungroup import RunGroup
@@ -160,9 +160,8 @@ def check(make_reporter: MakeReporter) -> None:
         return
     if not asleep.is_actor:
         what = "execute takes no parameter, interrupt takes one: the error"
-        hint = "return execute, interrupt: an async function without parameters, and a function "
-        hint += f"of one. {asleep}"
-        verdict((False, what if asleep.is_pair else "it returns a pair of functions", hint))
+        what = what if asleep.is_pair else "it returns a pair of functions"
+        verdict((False, what, why_no_pair(asleep.outcome)))
         return
     if any(run.outcome.spins for run in (asleep, busy, for_long)):
         hint = "it looks again and again, without a pause. Wait for an event instead, with a time "
@@ -173,7 +172,12 @@ def check(make_reporter: MakeReporter) -> None:
         (
             asleep.began[:1] == [0.0],
             "it begins with a report",
-            f"await report() before anything else, as buggy_reporter does. {asleep}",
+            (
+                "it returned at once: look at the condition of its loop. `is_set` needs its "
+                "brackets, `while not stopping.is_set():`."
+                if not asleep.began and asleep.exited == 0 and asleep.how == "returned"
+                else f"await report() before anything else, as buggy_reporter does. {asleep}"
+            ),
         ),
         (
             asleep.outcome.error is None,

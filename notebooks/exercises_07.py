@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
 import trio
-from helpers import Attempt, attempt, verdict, why_it_failed
+from helpers import Attempt, attempt, verdict, why_it_failed, why_no_pair
 
 from trio_rungroup import RunGroup
 
@@ -36,13 +37,20 @@ class _Run:
     is_actor: bool = attrs.field(default=False, init=False)
     how: str | None = attrs.field(default=None, init=False)
     ended: Attempt = attrs.field(init=False)
+    calls: list[Coroutine[Any, Any, None]] = attrs.field(
+        factory=list[Coroutine[Any, Any, None]], init=False
+    )
+    not_awaited: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ended = attempt(self._run)
+        for call in self.calls:
+            self.not_awaited |= inspect.getcoroutinestate(call) == inspect.CORO_CREATED
+            call.close()
 
     async def _run(self) -> None:
         group = RunGroup()
-        execute, interrupt = self.flusher(self._flush)
+        execute, interrupt = self.flusher(self.flush)
         self.is_pair = True
         group.add(execute, interrupt, name="flusher")
         self.is_actor = True
@@ -56,6 +64,10 @@ class _Run:
             self.how = actor.how
             if actor.interrupt_error is not None:
                 raise actor.interrupt_error
+
+    def flush(self) -> Coroutine[Any, Any, None]:
+        self.calls.append(self._flush())
+        return self.calls[-1]
 
     async def _flush(self) -> None:
         self.began.append(trio.current_time())
@@ -86,13 +98,17 @@ def check(flusher: Flusher) -> None:
         return
     if not idle.is_actor:
         what = "execute takes no parameter, interrupt takes one: the error"
-        hint = "return execute, interrupt: an async function without parameters, and a function "
-        hint += f"of one. Here, {idle.ended}."
-        verdict((False, what if idle.is_pair else "it returns a pair of functions", hint))
+        what = what if idle.is_pair else "it returns a pair of functions"
+        verdict((False, what, why_no_pair(idle.ended)))
         return
     own = idle.ended.error
     if own is not None and not isinstance(own, trio.TooSlowError):  # no flush() fails here
         verdict((False, "it has no error of its own", why_it_failed(own)))
+        return
+    if any(run.not_awaited for run in (idle, early, near, busy, fails)):
+        hint = "flush() was called, but nobody awaited it: `await flush()`. (Go's `return flush()` "
+        hint += "is that, and then `return`.)"
+        verdict((False, "every flush() is awaited", hint))
         return
     verdict(
         (

@@ -62,6 +62,13 @@ def _check(stoppable: Stoppable, client: Client) -> None:
         hint = "wait until what runs there has ended, or run client.restart()."
         verdict((False, "all workers are free", hint))
         return
+    time.sleep(0.2)
+    if first.steps() > 0:
+        first.end_what_is_left()
+        hint = "future_actor takes a function that submits, `lambda: client.submit(...)`: the work "
+        hint += "must not be submitted before the actor runs."
+        verdict((False, "no step is made before the actor runs", hint))
+        return
     first.make()  # anew: time may have passed
     second, fails = _Run(client, stoppable), _Run(client, stoppable, fails=True)
     second.make()
@@ -75,7 +82,7 @@ def _check(stoppable: Stoppable, client: Client) -> None:
         (
             first.steps_at_end + second.steps_at_end > 0,
             "its steps are made on the cluster",
-            f"client.submit sends a function there; future_actor takes the future. {first}",
+            _why_no_steps(first),
         ),
         (
             first.took > 0,
@@ -114,6 +121,20 @@ def _check(stoppable: Stoppable, client: Client) -> None:
             "an error in a step comes out as itself",
             f"let it out of the loop; the future brings it here. {fails}",
         ),
+    )
+
+
+def _why_no_steps(run: _Run) -> str:
+    if run.value == 0:
+        return (
+            "the loop ended before its first step. Was the event set before? The interrupt is a "
+            f"function, `lambda error: stop.set()`, not a call. {run}"
+        )
+    if isinstance(run.value, int):
+        return f"it counted steps, and none was made: call `step()`, with its brackets. {run}"
+    return (
+        "client.submit sends a function there; future_actor takes a function that submits, and "
+        f"waits for its future. {run}"
     )
 
 
@@ -172,9 +193,9 @@ class _Run:
                     nursery.start_soon(self._interrupt, interrupt)
                     nursery.cancel_scope.deadline = trio.current_time() + _SOON
             self.took = trio.current_time() - stop_at
-        self.steps_at_end = self._steps()
+        self.steps_at_end = self.steps()
         await trio.sleep(0.2)
-        self.steps_later = self._steps()
+        self.steps_later = self.steps()
 
     async def _execute(self, execute: Callable[[], Awaitable[object]], ended: trio.Event) -> None:
         try:
@@ -196,7 +217,8 @@ class _Run:
         except BaseException as error:  # shown to the learner
             self.error = error
 
-    def _steps(self) -> int:
+    def steps(self) -> int:
+        """Count the steps made so far."""
         token = self.token
 
         def steps(dask_worker: Any) -> int:

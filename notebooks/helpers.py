@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import dis
 import inspect
 import math
 import re
@@ -194,8 +195,8 @@ def shortly(error: BaseException) -> str:
     return f"{kind}({first!r}…)" if more else repr(error)
 
 
-def why_it_failed(error: BaseException) -> str:
-    """Explain an error of the learner's own code, for a hint."""
+def why_it_failed(error: BaseException, whole: BaseException | None = None) -> str:
+    """Explain an error of the learner's own code, for a hint; `whole` is the group it came in."""
     leaf = leaves_of(error)[0]
     text = str(leaf)
     told = f"{shortly(leaf)} came out of your own code"
@@ -206,15 +207,27 @@ def why_it_failed(error: BaseException) -> str:
         )
     if "plain function" in text:
         return "write `async def`: a plain function cannot wait."
+    if isinstance(leaf, LookupError) and _came_out_of_the_block(leaf, whole or error):
+        return (
+            "that was read inside the nursery's block, before any task has run: read it after the "
+            "block, or `await` an event first."
+        )
+    if isinstance(leaf, UnboundLocalError) and _is_gone_with_its_except(leaf):
+        return (
+            f"{told}. Python deletes the name after `as` when the except block ends: keep it "
+            "under another name, `except Exception as exc: error = exc`."
+        )
     if isinstance(leaf, UnboundLocalError):
         return f"{told}. A function that assigns to a name makes it its own: see `nonlocal`."
     if "appears to be synchronous" in text:
         return f"{told}. A task runs an `async def`; a plain `def` cannot wait."
-    if "asyncio" in text or "event loop" in text:
+    if "asyncio" in text or "event loop" in text or "create_future" in text:
         return (
             "that is asyncio's, which does not work in trio: in place of `asyncio.gather` open a "
-            "nursery, and trio.sleep is its sleep."
+            "nursery; trio.sleep and trio.Event are its own."
         )
+    if "task_status" in text:
+        return "write `start_soon`, without `await`: `start` is for what reports when it is ready."
     if "async with" in text:
         return "the line that opens the nursery is `async with trio.open_nursery() as nursery:`."
     if awaited := re.search(
@@ -228,6 +241,33 @@ def why_it_failed(error: BaseException) -> str:
         if re.search("function|method|partial", awaited[0]):
             return f"{told}. Call what you await, with brackets: `await f()`, not `await f`."
     return f"{told}."
+
+
+def _came_out_of_the_block(leaf: BaseException, whole: BaseException) -> bool:
+    """Tell whether the parent raised it between two starts, not a task of its nursery."""
+    if leaf is whole:
+        return False
+    ours, parents = ({id(f) for f, _ in traceback.walk_tb(e.__traceback__)} for e in (leaf, whole))
+    return not ours.isdisjoint(parents)
+
+
+def _is_gone_with_its_except(error: UnboundLocalError) -> bool:
+    """Tell whether the name that has no value stands after an `as`."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return any(
+        step.opname == "DELETE_FAST" and f"'{step.argval}'" in str(error)
+        for step in dis.get_instructions(frame.f_code)
+    )
+
+
+def why_no_pair(outcome: Attempt) -> str:
+    """Explain why what should make an actor did not return a pair, for a hint."""
+    if "coroutine object" in str(outcome.error) and "unpack" in str(outcome.error):
+        return "making the pair has nothing to wait for: write it as `def`, without `async`."
+    return (
+        "return execute, interrupt: an async function without parameters, and a function of one. "
+        f"Here, {outcome}."
+    )
 
 
 def verdict(*demands: tuple[object, str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import inspect
 import math
 import os
@@ -81,6 +82,7 @@ def test_the_recipes_print_what_the_readme_says(capsys: pytest.CaptureFixture[st
             run_recipe(block, names)
             shown = following.text if following and following.language == "text" else ""
             assert capsys.readouterr().out == shown, f"README.md, line {block.line}"
+    trio.run(names["test_the_ticker_does_what_a_group_demands"])
 
 
 def test_the_interface_is_shown_with_its_names_and_defaults() -> None:
@@ -94,7 +96,7 @@ def test_the_interface_is_shown_with_its_names_and_defaults() -> None:
 
     class Server:
         async def serve(self) -> None: ...
-        def stop(self) -> None: ...
+        async def shutdown(self, error: BaseException | None) -> None: ...
 
     group = RunGroup()
     exec(block.text, {"Server": Server, "group": group})
@@ -116,6 +118,51 @@ def test_go_and_python_side_by_side_do_the_same() -> None:
 
     with pytest.RaisesGroup(SignalReceived):
         trio.run(main)
+
+
+async def test_the_web_server_answers_the_request_in_flight_and_stops() -> None:
+    (block,) = (b for b in RECIPES if b.heading == "Serve a web application")
+    names: dict[str, Any] = {}
+    exec(RECIPES[0].text, names)
+    exec(block.text, names)
+    events: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for event in "startup", "shutdown":
+                assert (await receive())["type"] == f"lifespan.{event}"
+                events.append(event)
+                await send({"type": f"lifespan.{event}.complete"})
+            return
+        signal.raise_signal(signal.SIGTERM)
+        await trio.sleep(0.1)  # the stop has begun meanwhile
+        events.append("response")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"in time"})
+
+    def get() -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        answer = response.status, response.read()
+        connection.close()
+        return answer
+
+    async def serve() -> None:
+        with pytest.raises(SignalReceived):
+            await names["serve_web"](app, config)
+
+    sock = socket.create_server(("127.0.0.1", 0))
+    port = sock.getsockname()[1]
+    config = names["Config"]()
+    config.bind = [f"fd://{sock.detach()}"]
+    config.errorlog = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        assert await trio.to_thread.run_sync(get) == (200, b"in time")
+    assert events == ["startup", "response", "shutdown"]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
 
 
 def read_until(terminal: int, text: str) -> str:

@@ -530,6 +530,22 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["the function and its arguments"],
     ),
     (
+        "05 returns a local name from a race",
+        "check_race(race)",
+        """
+        async def race(*async_fns):
+            result = None
+            async def one(async_fn):
+                result = await async_fn()
+                nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                for async_fn in async_fns:
+                    nursery.start_soon(one, async_fn)
+            return result
+        """,
+        ["`nonlocal`"],
+    ),
+    (
         "05 has a mistake of its own",
         "check(run_group)",
         """
@@ -688,6 +704,286 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
 ]
 
 
+# Slips: the solution with one place changed, from the first text to the second.
+SLIPS: list[tuple[str, str, str, str, list[str]]] = [
+    (
+        "01 raises another error",
+        "check(make_group)",
+        'OSError("the disk is full")',
+        'OSError("disk full")',
+        ["type and text", "!return or print"],
+    ),
+    (
+        "01 has a plain function",
+        "check(make_group)",
+        'async def watchdog() -> None:\n    """Look at the disk, and find it full."""\n    await ',
+        "def watchdog() -> None:\n    ",
+        ["`await trio.sleep(1.6)` waits, in an `async def`"],
+    ),
+    (
+        "01 forgets an actor",
+        "check(make_group)",
+        "    group.add(ticker)\n",
+        "",
+        ["missing: ticker"],
+    ),
+    (
+        "01 calls an actor by another name",
+        "check(make_group)",
+        "group.add(watchdog)",
+        'group.add(watchdog, name="dog")',
+        ["missing: watchdog", "called what its function is called"],
+    ),
+    (
+        "01 adds nothing",
+        "check(make_group)",
+        "    group = RunGroup()\n",
+        "    return RunGroup()\n",
+        ["missing: job, server, ticker, watchdog", "!it has ."],
+    ),
+    (
+        "01 runs it in make_group",
+        "check(make_group)",
+        "    return group",
+        "    trio.run(group.run)",
+        ["do not run it"],
+    ),
+    (
+        "01 runs it in make_group and goes on",
+        "check(make_group)",
+        "    return group",
+        "    try:\n        trio.run(group.run)\n    except OSError:\n        return group",
+        ["a new RunGroup()", "do not run it"],
+    ),
+    (
+        "02 does not await the function",
+        "check(collect)",
+        "await function()",
+        "function()",
+        ["`await f()`", "!called were: none"],
+    ),
+    (
+        "02 looks again and again",
+        "check(collect)",
+        "    return results",
+        "        while None in results:\n            await trio.sleep(0.1)\n    return results",
+        ["✗ None, 0 and", "the end of the nursery waits", "!0000"],
+    ),
+    (
+        "02 waits three seconds",
+        "check(collect)",
+        "    return results",
+        "        await trio.sleep(3)\n    return results",
+        ["for an empty list it came back after 3 s", "no `sleep`"],
+    ),
+    (
+        "02 leaves out what is nothing",
+        "check(collect)",
+        "    return results",
+        "    return [result for result in results if result]",
+        ["✗ None, 0 and", "[]"],
+    ),
+    (
+        "02 calls start",
+        "check(collect)",
+        "nursery.start_soon(",
+        "await nursery.start(",
+        ["`start_soon`", "without `await`", "!keyword"],
+    ),
+    (
+        "03 catches Exception",
+        "check(with_clean_up)",
+        "        return await work()\n    finally:\n"
+        "        with trio.move_on_after(2, shield=True):\n            await clean_up()\n",
+        "        result = await work()\n    except Exception:\n"
+        "        with trio.move_on_after(2, shield=True):\n            await clean_up()\n"
+        "        raise\n    else:\n"
+        "        with trio.move_on_after(2, shield=True):\n            await clean_up()\n"
+        "        return result\n",
+        ["`Cancelled` is no `Exception`", "!in the shield"],
+    ),
+    (
+        "03 takes a deadline for a time",
+        "check(with_clean_up)",
+        "trio.move_on_after(2, shield=True)",
+        "trio.CancelScope(deadline=2, shield=True)",
+        ["a moment", "trio.current_time() + 2", "!every checkpoint raises"],
+    ),
+    (
+        "03 gives it less time",
+        "check(with_clean_up)",
+        "move_on_after(2,",
+        "move_on_after(1,",
+        ["given up at 2 s"],
+    ),
+    (
+        "03 always takes two seconds",
+        "check(with_clean_up)",
+        "            await clean_up()",
+        "            async with trio.open_nursery() as nursery:\n"
+        "                nursery.start_soon(clean_up)\n                await trio.sleep(2)\n"
+        "                nursery.cancel_scope.cancel()",
+        ["✗ a clean-up that is done keeps nobody waiting", "came back at 3 s"],
+    ),
+    (
+        "04 forgets nonlocal",
+        "check(first_error)",
+        "                errors.append(error)",
+        "                errors = [error]",
+        ["`nonlocal`", "a local name"],
+    ),
+    (
+        "04 returns the error",
+        "check(first_error)",
+        "raise errors[0]",
+        "return errors[0]",
+        ["it returned the error: `raise` it", "!lost"],
+    ),
+    (
+        "04 raises too early",
+        "check(first_error)",
+        "    if errors:\n        raise errors[0]",
+        "        if errors:\n            raise errors[0]",
+        ["after the nursery's block", "before any task has run"],
+    ),
+    (
+        "04 raises too early without a look",
+        "check(first_error)",
+        "    if errors:\n        raise errors[0]",
+        "        raise errors[0]",
+        ["before any task has run", "!your own code"],
+    ),
+    (
+        "04 raises a group of its own",
+        "check(first_error)",
+        "raise errors[0]",
+        'raise ExceptionGroup("all of them", errors)',
+        ["not a group", "!reached the nursery"],
+    ),
+    (
+        "05 forgets nonlocal in a race",
+        "check_race(race)",
+        "results.append(await async_fn())",
+        "results = [await async_fn()]",
+        ["`nonlocal`", "!before any task has run"],
+    ),
+    (
+        "05 has a value of its own in each task of a race",
+        "check_race(race)",
+        "            results.append(await async_fn())",
+        "            result = await async_fn()",
+        ["`nonlocal`", "!before any task has run"],
+    ),
+    (
+        "05 returns too early from a race",
+        "check_race(race)",
+        "    return results[0]",
+        "        return results[0]",
+        ["before any task has run", "!your own code"],
+    ),
+    (
+        "05 loses the error where the except block ends",
+        "check(run_group)",
+        "        except Exception as exc:  # raised at the end, if it is the first\n"
+        "            error = exc\n",
+        "        except Exception as error:\n            pass\n",
+        ["deletes the name after `as`", "error = exc`", "!nonlocal"],
+    ),
+    (
+        "05 never sets the event",
+        "check(run_group)",
+        "        stopping.set()\n",
+        "",
+        ["a return as well as a raise"],
+    ),
+    (
+        "05 sets the event after an error only",
+        "check(run_group)",
+        "            error = exc\n        exits.append((value, error))\n        stopping.set()",
+        "            error = exc\n            stopping.set()\n        exits.append((value, error))",
+        ["a return as well as a raise"],
+    ),
+    (
+        "05 does not await the event",
+        "check(run_group)",
+        "await stopping.wait()",
+        "stopping.wait()",
+        ["before any task has run", "`await`", "!your own code"],
+    ),
+    (
+        "05 polls",
+        "check(run_group)",
+        "await stopping.wait()",
+        "while not exits:\n            await trio.sleep(0.1)",
+        ["wait for an event", "!one at a time"],
+    ),
+    (
+        "05 has an event of asyncio's",
+        "check(run_group)",
+        "trio.Event()",
+        "__import__('asyncio').Event()",
+        ["that is asyncio's", "trio.Event"],
+    ),
+    (
+        "06 forgets the brackets of is_set",
+        "check(make_reporter)",
+        "stopping.is_set()",
+        "stopping.is_set",
+        ["`is_set` needs its brackets", "!await report() before"],
+    ),
+    (
+        "06 is async",
+        "check(make_reporter)",
+        "def make_reporter(",
+        "async def make_reporter(",
+        ["without `async`", "!unpack"],
+    ),
+    (
+        "07 is async",
+        "check(flusher)",
+        "def flusher(",
+        "async def flusher(",
+        ["without `async`", "!unpack"],
+    ),
+    (
+        "07 returns the last flush as Go does",
+        "check(flusher)",
+        "            await flush()\n            if last:\n                return\n",
+        "            if last:\n                return flush()\n            await flush()\n",
+        ["nobody awaited it", "`await flush()`", "!after the wait"],
+    ),
+    (
+        "07 does not await the flush",
+        "check(flusher)",
+        "await flush()",
+        "flush()",
+        ["nobody awaited it", "`await flush()`", "!await the event"],
+    ),
+    (
+        "08 sets the event at once",
+        "check(stoppable)",
+        "lambda error: stop.set()",
+        "stop.set()",
+        ["`lambda error: stop.set()`", "!takes the future"],
+    ),
+    (
+        "08 submits at once",
+        "check(stoppable)",
+        "    return future_actor(\n        lambda: client.submit(work, stop, pure=False),",
+        "    future = client.submit(work, stop, pure=False)\n"
+        "    return future_actor(\n        lambda: future,",
+        ["`lambda: client.submit", "before the actor", "!pure=False"],
+    ),
+    (
+        "08 forgets the brackets of step",
+        "check(stoppable)",
+        "step()\n",
+        "step\n",
+        ["`step()`", "!takes the future"],
+    ),
+]
+
+
 def shown_for(exercises: ModuleType, call: str, source: str) -> str:
     """What a check prints for an answer that is given as text, as in a cell."""
     names = {**vars(exercises), "asyncio": asyncio, "trio": trio, "RunGroup": RunGroup}
@@ -700,8 +996,22 @@ def shown_for(exercises: ModuleType, call: str, source: str) -> str:
     return out.getvalue()
 
 
+def with_a_slip(what: str, right: str, wrong: str) -> str:
+    solution = (FOLDER / f"solution_{what[:2]}.py").read_text("utf-8")
+    assert right in solution
+    return solution.replace(right, wrong)
+
+
+ALL_HINTS = HINTS + [
+    (what, call, with_a_slip(what, right, wrong), words)
+    for what, call, right, wrong, words in SLIPS
+]
+
+
 @pytest.mark.parametrize(
-    ("what", "call", "source", "words"), HINTS, ids=[what.replace(" ", "_") for what, *_ in HINTS]
+    ("what", "call", "source", "words"),
+    ALL_HINTS,
+    ids=[what.replace(" ", "_") for what, *_ in ALL_HINTS],
 )
 def test_a_hint_names_the_cause(what: str, call: str, source: str, words: list[str]) -> None:
     shown = " ".join(shown_for(module_of("exercises", what), call, source).split())

@@ -6,7 +6,6 @@ They end at SIGINT or SIGTERM, in order; the tests send real signals and real re
 from __future__ import annotations
 
 import functools
-import http.client
 import os
 import signal
 import socket
@@ -16,27 +15,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import anyio
-import hypercorn.config
-import hypercorn.trio
 import pytest
 import trio
 
 from trio_rungroup import RunGroup, SignalReceived, signal_actor
 
 # ---- the recipes ----
-
-
-async def serve_asgi(app: Any, config: hypercorn.config.Config) -> None:
-    """Serve an ASGI application with hypercorn; requests in flight are answered."""
-    stop = trio.Event()
-    group = RunGroup(grace=30)
-    group.add(*signal_actor())
-    group.add(
-        functools.partial(hypercorn.trio.serve, app, config, shutdown_trigger=stop.wait),
-        lambda error: stop.set(),
-        name="http",
-    )
-    await group.run()
 
 
 async def consume_with_anyio(
@@ -131,43 +115,6 @@ async def ends_with_sigterm(recipe: Callable[[], Awaitable[object]]) -> None:
 
 def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-async def test_an_asgi_server_answers_the_request_in_flight_and_stops() -> None:
-    events: list[str] = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            for event in "startup", "shutdown":
-                assert (await receive())["type"] == f"lifespan.{event}"
-                events.append(event)
-                await send({"type": f"lifespan.{event}.complete"})
-            return
-        terminate()
-        await trio.sleep(0.1)  # the stop has begun meanwhile
-        events.append("response")
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"in time"})
-
-    def get() -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        connection.request("GET", "/")
-        response = connection.getresponse()
-        answer = response.status, response.read()
-        connection.close()
-        return answer
-
-    sock = socket.create_server(("127.0.0.1", 0))
-    port = sock.getsockname()[1]
-    config = hypercorn.config.Config()
-    config.bind = [f"fd://{sock.detach()}"]
-    config.errorlog = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ends_with_sigterm, functools.partial(serve_asgi, app, config))
-        assert await trio.to_thread.run_sync(get) == (200, b"in time")
-    assert events == ["startup", "response", "shutdown"]
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port))
 
 
 async def test_anyio_code_finishes_the_jobs_it_has_taken() -> None:
