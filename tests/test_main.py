@@ -447,6 +447,29 @@ def test_a_signal_that_comes_while_commands_are_being_started_is_not_lost() -> N
         assert end(process)[0] == 128 + signal.SIGTERM
 
 
+@pytest.mark.parametrize(
+    ("other", "status"), [(FOREVER, 128 + signal.SIGTERM), (when("stubborn", "exit 3"), 3)]
+)
+def test_a_command_suspended_while_it_stops_tells_how_it_went_when_it_goes_on(
+    other: str, status: int
+) -> None:
+    stubborn = "sh -c 'trap \"echo term\" TERM; touch stubborn; while :; do sleep 0.05; done'"
+    with started("--grace", "0.5", stubborn, other) as process:
+        assert wait_until(Path("stubborn").exists)
+        if status == 3:
+            read_until(process.stdout, b"term\n")  # the other one has exited
+        process.terminate()
+        said = read_until(process.stderr, b"received signal SIGTERM")
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2)  # longer than the grace, and the second for the last words
+        process.send_signal(signal.SIGCONT)
+        ended, _, err = end(process)
+    assert b"Traceback" not in said + err
+    assert b"raised an error after the stop" not in said + err
+    assert b"run() ends at " in err
+    assert ended == status
+
+
 def test_the_first_exit_settles_the_status_whatever_signals_come_later() -> None:
     stubborn = "sh -c 'trap \"echo term\" TERM; touch here; while :; do sleep 0.05; done'"
     with started("--grace", "1000", stubborn, when("here", "exit 3")) as process:

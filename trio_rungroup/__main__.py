@@ -309,6 +309,7 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
     """
     stopped_by = 0
     is_over = False
+    last_words_end = math.inf  # only a signal limits them
     at_once, passing_on, watching = trio.CancelScope(), trio.CancelScope(), trio.CancelScope()
 
     async def run(*, task_status: trio.TaskStatus[dict[str, object]]) -> None:
@@ -321,6 +322,8 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
                 with at_once, contextlib.suppress(subprocess.CalledProcessError, OSError):
                     await group.run(task_status=task_status)
                 is_over = True
+                # Not before: that would close pipes that commands still write into.
+                passing_on.deadline = max(last_words_end, trio.current_time() + _LAST_WORDS)
         watching.cancel(reason="the last command has exited, and its output is passed on")
         nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORDS  # for what we say
 
@@ -342,11 +345,11 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
                 elif not stopped_by:
                     stopped_by = number
                     group.interrupt(received)
-                    passing_on.deadline = trio.current_time() + grace + _LAST_WORDS
+                    last_words_end = trio.current_time() + grace + _LAST_WORDS
                     say(f"{received}: stopping; a second signal kills")
                 elif number != signal.SIGHUP:  # sent twice: by the terminal and the shell
                     at_once.cancel(reason="a second signal")
-                    passing_on.deadline = trio.current_time() + _LAST_WORDS
+                    last_words_end = trio.current_time()
     return stopped_by
 
 
