@@ -510,6 +510,39 @@ trio.run(main)
     assert (done.stdout, done.returncode) == (b"lives True\n", -signal.SIGTERM)
 
 
+def test_a_signal_is_not_lost_whenever_it_comes_while_the_handlers_are_set() -> None:
+    code = """
+import os, signal, sys, trio
+from trio_rungroup.__main__ import _signals
+
+async def main():
+    def strike(*_):  # at every call and return, but for those of its own
+        nonlocal countdown
+        countdown -= 1
+        if countdown == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    nth, countdown = 0, 0
+    while countdown <= 0:
+        nth += 1
+        countdown = nth
+        before = []
+        signal.signal(signal.SIGTERM, lambda number, _: before.append(number))
+        sys.setprofile(strike)
+        async with _signals() as next_signal:
+            sys.setprofile(None)
+            if countdown <= 0 and not before:
+                with trio.fail_after(30):
+                    assert await next_signal() == signal.SIGTERM
+    print(nth)
+
+trio.run(main)
+"""
+    done = run("-c", code, command=(sys.executable,))
+    assert (done.stderr, done.returncode) == (b"", 0)
+    assert int(done.stdout) > 20
+
+
 def test_commands_ignore_no_signal() -> None:
     assert ignored_signals(*COMMAND) == set()
 

@@ -363,17 +363,17 @@ async def _signals() -> AsyncGenerator[Callable[[], Awaitable[int]]]:
         yield trio.sleep_forever
         return
     # One that comes when all is over goes back to the handler from before. It finds one that
-    # does nothing, for it must not keep us from telling how it went.
-    before = {each: signal.signal(each, _do_nothing) for each in wanted}
+    # only notes it, for it must not keep us from telling how it went.
+    noted: list[int] = []
+    before = {each: signal.signal(each, lambda number, _: noted.append(number)) for each in wanted}
     with trio.open_signal_receiver(*wanted) as arrivals:
+        for number in noted:  # before the receiver was there
+            signal.raise_signal(number)
         yield functools.partial(anext, arrivals)
     for _ in range(2):  # one may be on its way to the receiver
         await trio.lowlevel.checkpoint()
     for each, handler in before.items():
         signal.signal(each, handler)
-
-
-def _do_nothing(*_: object) -> None: ...
 
 
 def _outcome(record: Record, stopped_by: int, outputs: Sequence[_Output]) -> tuple[int, list[str]]:
