@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import random
+import re
 import select
 import shlex
 import signal
@@ -285,6 +286,14 @@ def test_a_name_that_is_no_text_is_shown_as_it_is() -> None:
     done = run(f"./{name} -c 'echo hello'")
     assert done.stdout == b"caf\xe9 | hello\n"
     assert done.returncode == 0
+
+
+def test_a_name_cannot_write_on_the_screen_what_is_not_its_own() -> None:
+    name = "a\n\x1b[31m\x9bb"
+    Path(name).symlink_to("/bin/sh")
+    done = run(shlex.join([f"./{name}", "-c", "echo hello"]))
+    assert done.stdout == b"a??[31m?b | hello\n"
+    assert b"\x1b" not in done.stderr
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
@@ -803,6 +812,16 @@ def test_the_timeline_stands_at_the_end_of_standard_error() -> None:
     assert ends.startswith("run() ends at ")
     assert first.startswith("* sh  ")
     assert second.startswith("  sleep  ")
+
+
+def test_the_timeline_keeps_its_shape_where_the_locale_does_not_have_its_characters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("LC_ALL", "C"), ("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0")):
+        monkeypatch.setenv(name, value)
+    rows = run("sh -c 'exit 3'").stderr.splitlines()
+    assert b"\\u" not in b"".join(rows)
+    assert re.fullmatch(rb"\* sh  +\?+ +raised .*", rows[-2])
 
 
 @pytest.mark.skipif(not hasattr(Record, "to_svg"), reason="no picture yet")

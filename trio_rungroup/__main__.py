@@ -48,6 +48,7 @@ _LAST_WORDS: Final = 1.0  # seconds to pass on what is left when somebody wants 
 _FILES: Final = 5  # open files for each command: two pipes, and what trio waits for its exit by
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what a terminal would obey
 _QUOTED: Final = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
 _ESCAPES: Final = {"$": "$", "`": "`", "\n": ""}
 
@@ -263,7 +264,8 @@ async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tupl
     out, err = outputs = _outputs(group.interrupt)
     commands: dict[str, list[str]] = {}
     for words in options.commands:
-        commands[_unique(Path(words[0]).name, commands)] = words
+        name = _CONTROL.sub("?", Path(words[0]).name)
+        commands[_unique(name, commands)] = words
     width = max(map(len, commands))
     pipes: list[_Pipe] = []
     for (name, words), colour in zip(commands.items(), itertools.cycle(_COLOURS), strict=False):
@@ -280,7 +282,7 @@ async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tupl
     for message in messages:
         await err.write(_line(f"trio-rungroup: {message}"))
     if not options.quiet:
-        await err.write(_line(f"\n{record}"))
+        await err.write(_line(f"\n{record}", "replace"))  # a bar keeps its length
     return status, record
 
 
@@ -493,8 +495,8 @@ class _Log(logging.Handler):
         self.say(" ".join(" ".join(words).split()))
 
 
-def _line(text: str) -> bytes:
-    return f"{text}\n".encode(sys.getfilesystemencoding(), "backslashreplace")
+def _line(text: str, unencodable: str = "backslashreplace") -> bytes:
+    return f"{text}\n".encode(sys.getfilesystemencoding(), unencodable)
 
 
 def _write(fd: int, text: bytes) -> None:
