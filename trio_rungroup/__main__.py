@@ -64,7 +64,12 @@ line of output is passed on with the command's name before it. When the first co
 exits, the others get SIGTERM, and those that are still there when the grace has ended get
 SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one kills them at once.
 Whatever has been written is passed on before the end, however slow its reader is; after a
-signal, for a second longer than the grace. At the end, standard error shows a timeline."""
+signal, for a second longer than the grace. At the end, standard error shows a timeline.
+
+The commands cannot read from the terminal: their standard input is empty, and one that
+reads /dev/tty, as for a password, is suspended. Should trio-rungroup itself be killed
+(SIGKILL), then on Linux so are they, but for one that has cleared its environment (env -i)
+or has a session of its own."""
 
 _EPILOG: Final = """\
 example:
@@ -213,7 +218,8 @@ def _guarded() -> Generator[dict[str, str]]:
 
     A process of ours waits for the end of a pipe that ends with us. It finds the commands, and
     what they have started, by a mark in their environment, which Linux shows in /proc;
-    elsewhere there is no guard. What has gone into a session of its own stays, as ever.
+    elsewhere there is no guard. What has cleared its environment is not found, for only
+    `process_actor` knows the processes; what has gone into a session of its own stays, as ever.
     """
     mark = f"TRIO_RUNGROUP_PID={os.getpid()}"
     name, _, value = mark.partition("=")

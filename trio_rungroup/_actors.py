@@ -168,7 +168,8 @@ def process_actor(
     it leaves it, as a daemon does. The interrupt sends SIGTERM to the whole group (and SIGCONT, in
     case it is stopped); after it, death by SIGTERM or SIGKILL is a clean return. Where the process
     has not been started yet, the actor returns without it. When the process exits, what is left
-    of its group is killed before the actor returns. Its standard input is the null device.
+    of its group is killed before the actor returns. Its standard input is the null device, and
+    in the background, where it is, reading /dev/tty suspends it.
 
     Cancellation:
         When the grace has expired, or from outside: SIGKILL to the group; the actor exits
@@ -335,7 +336,8 @@ def thread_actor(
         interrupt: A function of one argument that makes `execute` return.
 
     Raises:
-        BaseException: From `execute`, the very object that the function raised.
+        BaseException: From `execute`, the very object that the function raised; but no
+            coroutine can raise a StopIteration, so that is the cause of a RuntimeError.
         TypeError: `execute` is not a blocking function, or `interrupt` not a function of
             one argument.
 
