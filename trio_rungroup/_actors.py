@@ -439,7 +439,11 @@ def future_actor(
             _give_up(submitted)
             raise
         except BaseException as error:
-            if interrupted and (submitted.cancelled() or _is_cancelled_error(error)):
+            # No SystemExit or the like is hidden because the future was cancelled as well.
+            if interrupted and (
+                _is_cancelled_error(error)
+                or (isinstance(error, Exception) and submitted.cancelled())
+            ):
                 return None
             raise
         finally:
