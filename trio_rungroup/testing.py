@@ -24,6 +24,7 @@ import trio
 import trio.testing
 
 from ._checks import as_coroutine, check_execute, check_interrupt, default_name
+from ._errors import bare_in
 from ._record import describe, shorten
 from ._where import where
 
@@ -51,10 +52,10 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
     - An interrupt after it has exited is harmless: it does not raise, and it returns. (Tried after
       the cancellation; and on an actor that exits by itself, if it does so at once.)
 
-    How it exits is its own business, with an error or without, and so is exiting before it is told
-    to. It is taken to have come to rest 0.1 seconds after all tasks wait for something. An
-    `execute` that takes longer to begin tells by trio's `task_status` when it has, as for
-    `reports_started`.
+    How it exits is its own business, with an error or without, also by `sys.exit()`, and so is
+    exiting before it is told to. It is taken to have come to rest 0.1 seconds after all tasks wait
+    for something. An `execute` that takes longer to begin tells by trio's `task_status` when it
+    has, as for `reports_started`.
 
     An actor that fails is put an end to nevertheless: if it goes on when it is cancelled, its
     tasks are ended without it. Only code that blocks the trio thread, or waits for a thread
@@ -77,6 +78,8 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
         TypeError: `factory` does not make pairs of an async function without parameters (but
             `task_status`) and an interrupt; or `timeout` is not a number.
         ValueError: `timeout` is not more than 0.
+        KeyboardInterrupt: Somebody has pressed Ctrl-C; or the actor raised it, which looks the
+            same.
 
     Example:
         ```python
@@ -90,7 +93,12 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
         raise ValueError(f"timeout must be more than 0 seconds, not {timeout}")
     for demand in (_STOPS, _STOPS_AT_ONCE, _OBEYS):
         trial = _Trial(*_check_pair(factory()), timeout, demand)
-        await trial.run()
+        try:
+            await trial.run()
+        except BaseExceptionGroup as group:
+            raise bare_in(group) or group from None  # a Ctrl-C is never wrapped
+        if isinstance(trial.cause, KeyboardInterrupt):
+            raise trial.cause
         if trial.fault is not None:
             raise AssertionError(
                 f"{shorten(trial.name)}: {trial.demand}, but {trial.fault}"
@@ -301,7 +309,7 @@ class _Life:
     task: trio.lowlevel.Task = attrs.field(init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     exited: trio.Event = attrs.field(factory=trio.Event, init=False)
-    error: Exception | None = attrs.field(default=None, init=False)
+    error: BaseException | None = attrs.field(default=None, init=False)
     misuse: TypeError | None = attrs.field(default=None, init=False)
     doomed: set[trio.lowlevel.Task] = attrs.field(factory=set["trio.lowlevel.Task"], init=False)
 
@@ -315,11 +323,10 @@ class _Life:
                     self.misuse = error
                 else:
                     await coroutine
-        except Exception as error:  # noqa: BLE001 - an exit like any other
-            self.error = error
-        except BaseException:
-            if not self.doomed:
+        except BaseException as error:
+            if not self.doomed and _is_for_the_check(error):
                 raise
+            self.error = error  # an exit like any other
 
     def end(self) -> bool:
         """Put an end to the task and all below it; tell whether they have ended."""
@@ -341,6 +348,12 @@ class _Life:
                 status._scope.shield = False  # noqa: SLF001
                 status = status.parent
         return not alive
+
+
+def _is_for_the_check(error: BaseException) -> bool:
+    """Tell whether a cancellation from outside is in it, or what may have been Ctrl-C."""
+    group = BaseExceptionGroup("", [error])
+    return group.subgroup((trio.Cancelled, KeyboardInterrupt)) is not None
 
 
 def _is_alive(task: trio.lowlevel.Task) -> bool:
