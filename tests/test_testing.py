@@ -127,7 +127,7 @@ def test_an_actor_that_exits_by_itself_passes(run: Callable[[Main], None]) -> No
     async def main() -> None:
         for execute in fail, fail_later, trio.lowlevel.checkpoint:
             await check_actor(lambda execute=execute: (execute, None))  # type: ignore[misc]
-            await check_actor(lambda execute=execute: (execute, nothing))  # type: ignore[misc]
+            await check_actor(lambda execute=execute: (execute, lambda _: None))  # type: ignore[misc]
 
     run(main)
 
@@ -657,3 +657,25 @@ async def test_what_is_no_pair_is_refused() -> None:
         await check(lambda: ("server", None))
     with pytest.raises(TypeError, match=r"dict is not an async function.*thread_actor"):
         await check(lambda: (dict, None))
+
+
+async def test_a_pair_that_is_not_fresh_is_refused() -> None:
+    pair = server()
+    for reuse in (lambda: pair, lambda: (pair[0], pair[1])):
+        with pytest.raises(TypeError, match="it returned the same one twice, which may"):
+            await check_actor(reuse)
+
+
+async def test_a_pair_is_refused_where_its_maker_is_wanted() -> None:
+    check: Callable[..., Awaitable[None]] = check_actor
+    with pytest.raises(TypeError, match=r"write check_actor\(lambda: my_actor\(\.\.\.\)\)"):
+        await check(server())
+
+
+async def test_an_async_maker_of_pairs_is_refused_and_its_coroutine_closed() -> None:
+    async def make() -> Pair:
+        raise AssertionError("nobody awaits it")
+
+    check: Callable[..., Awaitable[None]] = check_actor
+    with pytest.raises(TypeError, match="it returned an object of type coroutine"):
+        await check(make)

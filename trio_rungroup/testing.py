@@ -65,8 +65,9 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
         It may be cancelled at any time; it ends the actor first.
 
     Args:
-        factory: Makes a fresh pair each time it is called, three times in all. An interrupt
-            of `None` stands for cancelling the actor.
+        factory: Makes a fresh pair each time it is called, three times in all: an actor that
+            was told to stop, and remembers it, would pass. An interrupt of `None` stands for
+            cancelling the actor.
         timeout: Seconds that the actor has for each demand, on trio's clock or the clock on
             the wall, whichever is faster. An autojump clock does not wait for threads,
             sockets and processes: check with it only what waits for nothing but time. And do
@@ -75,8 +76,8 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
     Raises:
         AssertionError: A demand failed. The message says which, and where the actor was
             waiting; the cause is the exception that the interrupt raised, if it did.
-        TypeError: `factory` does not make pairs of an async function without parameters (but
-            `task_status`) and an interrupt; or `timeout` is not a number.
+        TypeError: `factory` does not make fresh pairs of an async function without parameters
+            (but `task_status`) and an interrupt; or `timeout` is not a number.
         ValueError: `timeout` is not more than 0.
         KeyboardInterrupt: Somebody has pressed Ctrl-C; or the actor raised it, which looks the
             same.
@@ -91,8 +92,10 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
         raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
     if not timeout > 0:
         raise ValueError(f"timeout must be more than 0 seconds, not {timeout}")
+    pair = None
     for demand in (_STOPS, _STOPS_AT_ONCE, _OBEYS):
-        trial = _Trial(*_check_pair(factory()), timeout, demand)
+        pair = _make_pair(factory, before=pair)
+        trial = _Trial(*pair, timeout, demand)
         try:
             await trial.run()
         except BaseExceptionGroup as group:
@@ -105,18 +108,30 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
             ) from trial.cause
 
 
-def _check_pair(pair: object) -> _Pair:
-    if not isinstance(pair, tuple) or len(cast("tuple[object, ...]", pair)) != 2:
-        kind = type(pair).__name__  # pyright: ignore[reportUnknownArgumentType]
-        raise TypeError(
-            "check_actor() takes a function that makes a fresh pair (execute, interrupt) each "
-            f"time it is called; it returned an object of type {kind}"
-        )
-    execute, interrupt = cast("_Pair", pair)
+def _make_pair(factory: object, *, before: _Pair | None) -> _Pair:
+    wanted = (
+        "check_actor() takes a function that makes a fresh pair (execute, interrupt) each time it "
+        "is called"
+    )
+    if not callable(factory):
+        raise TypeError(f"{wanted}: write check_actor(lambda: my_actor(...))")
+    made: object = factory()
+    if inspect.iscoroutine(made):
+        made.close()  # or Python would warn that it was never awaited
+    if not isinstance(made, tuple) or len(cast("tuple[object, ...]", made)) != 2:
+        kind = type(made).__name__  # pyright: ignore[reportUnknownArgumentType]
+        raise TypeError(f"{wanted}; it returned an object of type {kind}")
+    execute, interrupt = pair = cast("_Pair", made)
     check_execute(execute, reports_started=None)
     if interrupt is not None:
         check_interrupt(interrupt)
-    return execute, interrupt
+        # A function whose interrupt is to cancel it may well be the same each time.
+        if pair == before:
+            raise TypeError(
+                f"{wanted}; it returned the same one twice, which may remember that it has been "
+                "stopped: write check_actor(lambda: my_actor(...))"
+            )
+    return pair
 
 
 class _Started(trio.TaskStatus[object]):
