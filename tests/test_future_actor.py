@@ -431,7 +431,10 @@ async def test_what_is_no_future_is_refused() -> None:
         await refuse(submit)[0]()
     with pytest.raises(TypeError, match=r"hands back a future, .* not NoneType"):
         await refuse(lambda: None)[0]()
-    with pytest.raises(TypeError, match="takes a function that submits the work"):
-        refuse(Future())
+    for wrong in (Future[None](), submit()):  # the coroutine is closed
+        with pytest.raises(TypeError, match="takes a function that submits the work"):
+            refuse(wrong)
+    with pytest.raises(TypeError, match=r"called without arguments.*functools.partial\(function"):
+        refuse(lambda job: job)
     with pytest.raises(TypeError, match="write `lambda error"):
         refuse(submit, lambda: None)

@@ -23,6 +23,7 @@ import attrs
 import trio
 import trio.testing
 
+from ._actors import refuse_parameters
 from ._checks import as_coroutine, check_execute, check_interrupt, default_name
 from ._errors import bare_in
 from ._record import describe, shorten
@@ -158,17 +159,7 @@ def _without_parameters(
     except (TypeError, ValueError):  # it takes none; and built-in functions need not tell
         pass
     status.started()
-    try:
-        signature = inspect.signature(execute, follow_wrapped=False)
-    except (TypeError, ValueError):
-        return execute
-    try:
-        signature.bind()
-    except TypeError as error:
-        raise TypeError(
-            f"{default_name(execute)} is called without arguments, and that fails: {error}; use "
-            "functools.partial(execute, argument)"
-        ) from None
+    refuse_parameters(execute)
     return execute
 
 
