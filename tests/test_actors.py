@@ -112,6 +112,8 @@ async def test_signal_actor_refuses_what_is_no_signal() -> None:
     wrong: Any = "SIGTERM"
     with pytest.raises(TypeError, match=r"takes signals such as signal\.SIGTERM, not 'SIGTERM'"):
         signal_actor(wrong)
+    with pytest.raises(TypeError, match=r"not \[2, 15\]; write signal_actor\(\*signals\)"):
+        signal_actor([2, 15])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="there is no signal 12345"):
         signal_actor(12345)
     for number in (signal.SIGKILL, signal.SIGSTOP):
@@ -472,6 +474,30 @@ def test_a_command_in_one_string_is_refused_without_a_shell() -> None:
 def test_an_empty_command_is_refused(command: Any) -> None:
     with pytest.raises(ValueError, match="takes the words of a command"):
         process_actor(command)
+
+
+@pytest.mark.parametrize("command", [5, b"ls", ["ls", 5], (word for word in ["ls", "-l"])])
+def test_what_is_no_list_of_words_is_refused(command: Any) -> None:
+    with pytest.raises(TypeError, match=r"as a list, such as \['ls', '-l'\], not "):
+        process_actor(command)
+
+
+def test_a_list_of_words_is_refused_for_a_shell() -> None:
+    with pytest.raises(TypeError, match=r"in one string, not \['ls'\]; leave out shell=True"):
+        process_actor(["ls"], shell=True)
+
+
+async def test_a_path_is_a_command_and_so_is_a_list_with_paths_and_bytes() -> None:
+    commands: list[Any] = [Path("/bin/true"), (Path("/bin/sh"), b"-c", "exit 0")]
+    for command in commands:
+        await process_actor(command)[0]()
+
+
+@pytest.mark.parametrize("option", ["universal_newlines", "text", "encoding", "errors", "bufsize"])
+def test_options_for_a_pipe_that_is_not_there_are_refused(option: str) -> None:
+    options: dict[str, Any] = {option: 1}
+    with pytest.raises(TypeError, match=f"takes no {option}: what the process writes goes to its"):
+        process_actor(["true"], **options)
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

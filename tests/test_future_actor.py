@@ -159,6 +159,23 @@ async def test_a_cancelled_future_is_a_clean_return_whatever_its_result_raises()
         interrupt(None)
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+async def test_a_cancelled_future_does_not_hide_what_is_more_than_an_error(
+    kind: type[BaseException],
+) -> None:
+    class Exits(Remote):
+        def result(self) -> object:
+            raise error
+
+    error = kind()
+    group = RunGroup()
+    group.add(*future_actor(Exits))
+    group.add(trio.lowlevel.checkpoint)
+    with pytest.raises(kind) as caught:
+        await group.run()
+    assert caught.value is error
+
+
 async def test_what_runs_already_is_stopped_by_an_interrupt_it_listens_to(
     pool: ThreadPoolExecutor,
 ) -> None:
@@ -414,7 +431,10 @@ async def test_what_is_no_future_is_refused() -> None:
         await refuse(submit)[0]()
     with pytest.raises(TypeError, match=r"hands back a future, .* not NoneType"):
         await refuse(lambda: None)[0]()
-    with pytest.raises(TypeError, match="takes a function that submits the work"):
-        refuse(Future())
+    for wrong in (Future[None](), submit()):  # the coroutine is closed
+        with pytest.raises(TypeError, match="takes a function that submits the work"):
+            refuse(wrong)
+    with pytest.raises(TypeError, match=r"called without arguments.*functools.partial\(function"):
+        refuse(lambda job: job)
     with pytest.raises(TypeError, match="write `lambda error"):
         refuse(submit, lambda: None)

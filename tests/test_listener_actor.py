@@ -385,6 +385,9 @@ async def test_what_is_no_handler_or_no_listener_is_refused(tcp: Address) -> Non
     refuse: Callable[..., object] = listener_actor
     with pytest.raises(TypeError, match="takes the handler first"):
         refuse([listener], echo)
+    never_called = trio.sleep(0)
+    with pytest.raises(TypeError, match="takes the handler first"):
+        refuse(never_called, [listener])  # and closed
     with pytest.raises(TypeError, match=r"await trio\.open_tcp_listeners"):
         refuse(echo, trio.open_tcp_listeners(0))
     with pytest.raises(TypeError, match="takes a list of trio's listeners"):

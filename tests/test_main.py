@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import random
+import re
 import select
 import shlex
 import signal
@@ -287,6 +288,14 @@ def test_a_name_that_is_no_text_is_shown_as_it_is() -> None:
     assert done.returncode == 0
 
 
+def test_a_name_cannot_write_on_the_screen_what_is_not_its_own() -> None:
+    name = "a\n\x1b[31m\x9bb"
+    Path(name).symlink_to("/bin/sh")
+    done = run(shlex.join([f"./{name}", "-c", "echo hello"]))
+    assert done.stdout == b"a??[31m?b | hello\n"
+    assert b"\x1b" not in done.stderr
+
+
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
 def test_commands_run_where_the_standard_streams_are_closed(closed: str) -> None:
     command = through_shell(f"exec {closed}")
@@ -447,6 +456,29 @@ def test_a_signal_that_comes_while_commands_are_being_started_is_not_lost() -> N
         assert end(process)[0] == 128 + signal.SIGTERM
 
 
+@pytest.mark.parametrize(
+    ("other", "status"), [(FOREVER, 128 + signal.SIGTERM), (when("stubborn", "exit 3"), 3)]
+)
+def test_a_command_suspended_while_it_stops_tells_how_it_went_when_it_goes_on(
+    other: str, status: int
+) -> None:
+    stubborn = "sh -c 'trap \"echo term\" TERM; touch stubborn; while :; do sleep 0.05; done'"
+    with started("--grace", "0.5", stubborn, other) as process:
+        assert wait_until(Path("stubborn").exists)
+        if status == 3:
+            read_until(process.stdout, b"term\n")  # the other one has exited
+        process.terminate()
+        said = read_until(process.stderr, b"received signal SIGTERM")
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2)  # longer than the grace, and the second for the last words
+        process.send_signal(signal.SIGCONT)
+        ended, _, err = end(process)
+    assert b"Traceback" not in said + err
+    assert b"raised an error after the stop" not in said + err
+    assert b"run() ends at " in err
+    assert ended == status
+
+
 def test_the_first_exit_settles_the_status_whatever_signals_come_later() -> None:
     stubborn = "sh -c 'trap \"echo term\" TERM; touch here; while :; do sleep 0.05; done'"
     with started("--grace", "1000", stubborn, when("here", "exit 3")) as process:
@@ -485,6 +517,39 @@ trio.run(main)
 """
     done = run("-c", code, command=(sys.executable,))
     assert (done.stdout, done.returncode) == (b"lives True\n", -signal.SIGTERM)
+
+
+def test_a_signal_is_not_lost_whenever_it_comes_while_the_handlers_are_set() -> None:
+    code = """
+import os, signal, sys, trio
+from trio_rungroup.__main__ import _signals
+
+async def main():
+    def strike(*_):  # at every call and return, but for those of its own
+        nonlocal countdown
+        countdown -= 1
+        if countdown == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    nth, countdown = 0, 0
+    while countdown <= 0:
+        nth += 1
+        countdown = nth
+        before = []
+        signal.signal(signal.SIGTERM, lambda number, _: before.append(number))
+        sys.setprofile(strike)
+        async with _signals() as next_signal:
+            sys.setprofile(None)
+            if countdown <= 0 and not before:
+                with trio.fail_after(30):
+                    assert await next_signal() == signal.SIGTERM
+    print(nth)
+
+trio.run(main)
+"""
+    done = run("-c", code, command=(sys.executable,))
+    assert (done.stderr, done.returncode) == (b"", 0)
+    assert int(done.stdout) > 20
 
 
 def test_commands_ignore_no_signal() -> None:
@@ -747,6 +812,16 @@ def test_the_timeline_stands_at_the_end_of_standard_error() -> None:
     assert ends.startswith("run() ends at ")
     assert first.startswith("* sh  ")
     assert second.startswith("  sleep  ")
+
+
+def test_the_timeline_keeps_its_shape_where_the_locale_does_not_have_its_characters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("LC_ALL", "C"), ("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0")):
+        monkeypatch.setenv(name, value)
+    rows = run("sh -c 'exit 3'").stderr.splitlines()
+    assert b"\\u" not in b"".join(rows)
+    assert re.fullmatch(rb"\* sh  +\?+ +raised .*", rows[-2])
 
 
 @pytest.mark.skipif(not hasattr(Record, "to_svg"), reason="no picture yet")

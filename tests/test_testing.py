@@ -7,6 +7,7 @@ import contextvars
 import functools
 import gc
 import inspect
+import signal
 import socket
 import threading
 import time
@@ -126,7 +127,7 @@ def test_an_actor_that_exits_by_itself_passes(run: Callable[[Main], None]) -> No
     async def main() -> None:
         for execute in fail, fail_later, trio.lowlevel.checkpoint:
             await check_actor(lambda execute=execute: (execute, None))  # type: ignore[misc]
-            await check_actor(lambda execute=execute: (execute, nothing))  # type: ignore[misc]
+            await check_actor(lambda execute=execute: (execute, lambda _: None))  # type: ignore[misc]
 
     run(main)
 
@@ -463,12 +464,86 @@ async def test_a_thread_that_cannot_be_abandoned_is_waited_for() -> None:
     timer.join()
 
 
-async def test_what_is_more_than_an_error_comes_out() -> None:
-    async def leave() -> None:
-        raise SystemExit(3)
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit])
+def test_an_actor_may_exit_with_what_is_more_than_an_error(
+    run: Callable[[Main], None], kind: type[BaseException]
+) -> None:
+    def factory() -> Pair:
+        stop = trio.Event()
 
-    with pytest.RaisesGroup(SystemExit):
-        await check_actor(lambda: (leave, None))
+        async def leave() -> None:
+            await stop.wait()
+            raise kind
+
+        return leave, lambda _: stop.set()
+
+    async def main() -> None:
+        await check_actor(factory)
+
+    run(main)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_interrupt_that_exits_has_failed(is_async: bool) -> None:
+    error = SystemExit(3)
+
+    def factory() -> Pair:
+        stop = trio.Event()
+
+        def leave(_: BaseException | None) -> None:
+            stop.set()
+            raise error
+
+        async def leave_later(_: BaseException | None) -> None:
+            leave(None)
+
+        return stop.wait, leave_later if is_async else leave
+
+    with pytest.raises(AssertionError, match="the interrupt raised SystemExit: 3") as caught:
+        await check_actor(factory)
+    assert caught.value.__cause__ is error
+
+
+def press_ctrl_c(_: object = None) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+async def ctrl_c_in_the_actor() -> None:
+    press_ctrl_c()
+
+
+async def ctrl_c_in_a_task_of_the_actor() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ctrl_c_in_the_actor)
+
+
+async def ctrl_c_while_all_wait() -> None:
+    trio.lowlevel.current_trio_token().run_sync_soon(press_ctrl_c)
+    await trio.sleep_forever()
+
+
+async def ctrl_c_in_an_async_interrupt(_: BaseException | None) -> None:
+    press_ctrl_c()
+
+
+@pytest.mark.parametrize(
+    ("execute", "interrupt"),
+    [
+        (ctrl_c_in_the_actor, None),
+        (ctrl_c_in_a_task_of_the_actor, None),
+        (ctrl_c_while_all_wait, None),
+        (trio.sleep_forever, press_ctrl_c),
+        (trio.sleep_forever, ctrl_c_in_an_async_interrupt),
+    ],
+)
+def test_ctrl_c_ends_the_check_wherever_it_comes(
+    run: Callable[[Main], None], execute: Any, interrupt: Any
+) -> None:
+    async def main() -> None:
+        await check_actor(lambda: (execute, interrupt))
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
 
 
 async def test_what_trio_says_of_an_actor_in_disorder_comes_out() -> None:
@@ -582,3 +657,25 @@ async def test_what_is_no_pair_is_refused() -> None:
         await check(lambda: ("server", None))
     with pytest.raises(TypeError, match=r"dict is not an async function.*thread_actor"):
         await check(lambda: (dict, None))
+
+
+async def test_a_pair_that_is_not_fresh_is_refused() -> None:
+    pair = server()
+    for reuse in (lambda: pair, lambda: (pair[0], pair[1])):
+        with pytest.raises(TypeError, match="it returned the same one twice, which may"):
+            await check_actor(reuse)
+
+
+async def test_a_pair_is_refused_where_its_maker_is_wanted() -> None:
+    check: Callable[..., Awaitable[None]] = check_actor
+    with pytest.raises(TypeError, match=r"write check_actor\(lambda: my_actor\(\.\.\.\)\)"):
+        await check(server())
+
+
+async def test_an_async_maker_of_pairs_is_refused_and_its_coroutine_closed() -> None:
+    async def make() -> Pair:
+        raise AssertionError("nobody awaits it")
+
+    check: Callable[..., Awaitable[None]] = check_actor
+    with pytest.raises(TypeError, match="it returned an object of type coroutine"):
+        await check(make)

@@ -282,8 +282,11 @@ def test_what_is_no_blocking_function_or_no_interrupt_is_refused() -> None:
     refuse: Callable[..., object] = thread_actor
     with pytest.raises(TypeError, match="an async one is added as it is"):
         refuse(work, nothing)
-    with pytest.raises(TypeError, match="takes a blocking function"):
-        refuse("work", nothing)
+    for wrong in ("work", work()):  # the coroutine is closed
+        with pytest.raises(TypeError, match="takes a blocking function"):
+            refuse(wrong, nothing)
+    with pytest.raises(TypeError, match=r"called without arguments.*functools.partial\(function"):
+        refuse(lambda job: job, nothing)
     with pytest.raises(TypeError, match="a thread cannot be cancelled, only asked"):
         refuse(print, None)
     with pytest.raises(TypeError, match="a function of one argument"):

@@ -48,6 +48,7 @@ _LAST_WORDS: Final = 1.0  # seconds to pass on what is left when somebody wants 
 _FILES: Final = 5  # open files for each command: two pipes, and what trio waits for its exit by
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what a terminal would obey
 _QUOTED: Final = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
 _ESCAPES: Final = {"$": "$", "`": "`", "\n": ""}
 
@@ -63,7 +64,12 @@ line of output is passed on with the command's name before it. When the first co
 exits, the others get SIGTERM, and those that are still there when the grace has ended get
 SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one kills them at once.
 Whatever has been written is passed on before the end, however slow its reader is; after a
-signal, for a second longer than the grace. At the end, standard error shows a timeline."""
+signal, for a second longer than the grace. At the end, standard error shows a timeline.
+
+The commands cannot read from the terminal: their standard input is empty, and one that
+reads /dev/tty, as for a password, is suspended. Should trio-rungroup itself be killed
+(SIGKILL), then on Linux so are they, but for one that has cleared its environment (env -i)
+or has a session of its own."""
 
 _EPILOG: Final = """\
 example:
@@ -212,7 +218,8 @@ def _guarded() -> Generator[dict[str, str]]:
 
     A process of ours waits for the end of a pipe that ends with us. It finds the commands, and
     what they have started, by a mark in their environment, which Linux shows in /proc;
-    elsewhere there is no guard. What has gone into a session of its own stays, as ever.
+    elsewhere there is no guard. What has cleared its environment is not found, for only
+    `process_actor` knows the processes; what has gone into a session of its own stays, as ever.
     """
     mark = f"TRIO_RUNGROUP_PID={os.getpid()}"
     name, _, value = mark.partition("=")
@@ -263,7 +270,8 @@ async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tupl
     out, err = outputs = _outputs(group.interrupt)
     commands: dict[str, list[str]] = {}
     for words in options.commands:
-        commands[_unique(Path(words[0]).name, commands)] = words
+        name = _CONTROL.sub("?", Path(words[0]).name)
+        commands[_unique(name, commands)] = words
     width = max(map(len, commands))
     pipes: list[_Pipe] = []
     for (name, words), colour in zip(commands.items(), itertools.cycle(_COLOURS), strict=False):
@@ -280,7 +288,7 @@ async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tupl
     for message in messages:
         await err.write(_line(f"trio-rungroup: {message}"))
     if not options.quiet:
-        await err.write(_line(f"\n{record}"))
+        await err.write(_line(f"\n{record}", "replace"))  # a bar keeps its length
     return status, record
 
 
@@ -309,6 +317,7 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
     """
     stopped_by = 0
     is_over = False
+    last_words_end = math.inf  # only a signal limits them
     at_once, passing_on, watching = trio.CancelScope(), trio.CancelScope(), trio.CancelScope()
 
     async def run(*, task_status: trio.TaskStatus[dict[str, object]]) -> None:
@@ -321,6 +330,8 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
                 with at_once, contextlib.suppress(subprocess.CalledProcessError, OSError):
                     await group.run(task_status=task_status)
                 is_over = True
+                # Not before: that would close pipes that commands still write into.
+                passing_on.deadline = max(last_words_end, trio.current_time() + _LAST_WORDS)
         watching.cancel(reason="the last command has exited, and its output is passed on")
         nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORDS  # for what we say
 
@@ -342,11 +353,11 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
                 elif not stopped_by:
                     stopped_by = number
                     group.interrupt(received)
-                    passing_on.deadline = trio.current_time() + grace + _LAST_WORDS
+                    last_words_end = trio.current_time() + grace + _LAST_WORDS
                     say(f"{received}: stopping; a second signal kills")
                 elif number != signal.SIGHUP:  # sent twice: by the terminal and the shell
                     at_once.cancel(reason="a second signal")
-                    passing_on.deadline = trio.current_time() + _LAST_WORDS
+                    last_words_end = trio.current_time()
     return stopped_by
 
 
@@ -360,17 +371,17 @@ async def _signals() -> AsyncGenerator[Callable[[], Awaitable[int]]]:
         yield trio.sleep_forever
         return
     # One that comes when all is over goes back to the handler from before. It finds one that
-    # does nothing, for it must not keep us from telling how it went.
-    before = {each: signal.signal(each, _do_nothing) for each in wanted}
+    # only notes it, for it must not keep us from telling how it went.
+    noted: list[int] = []
+    before = {each: signal.signal(each, lambda number, _: noted.append(number)) for each in wanted}
     with trio.open_signal_receiver(*wanted) as arrivals:
+        for number in noted:  # before the receiver was there
+            signal.raise_signal(number)
         yield functools.partial(anext, arrivals)
     for _ in range(2):  # one may be on its way to the receiver
         await trio.lowlevel.checkpoint()
     for each, handler in before.items():
         signal.signal(each, handler)
-
-
-def _do_nothing(*_: object) -> None: ...
 
 
 def _outcome(record: Record, stopped_by: int, outputs: Sequence[_Output]) -> tuple[int, list[str]]:
@@ -490,8 +501,8 @@ class _Log(logging.Handler):
         self.say(" ".join(" ".join(words).split()))
 
 
-def _line(text: str) -> bytes:
-    return f"{text}\n".encode(sys.getfilesystemencoding(), "backslashreplace")
+def _line(text: str, unencodable: str = "backslashreplace") -> bytes:
+    return f"{text}\n".encode(sys.getfilesystemencoding(), unencodable)
 
 
 def _write(fd: int, text: bytes) -> None:

@@ -168,7 +168,8 @@ def process_actor(
     it leaves it, as a daemon does. The interrupt sends SIGTERM to the whole group (and SIGCONT, in
     case it is stopped); after it, death by SIGTERM or SIGKILL is a clean return. Where the process
     has not been started yet, the actor returns without it. When the process exits, what is left
-    of its group is killed before the actor returns. Its standard input is the null device.
+    of its group is killed before the actor returns. Its standard input is the null device, and
+    in the background, where it is, reading /dev/tty suspends it.
 
     Cancellation:
         When the grace has expired, or from outside: SIGKILL to the group; the actor exits
@@ -184,7 +185,8 @@ def process_actor(
     Raises:
         subprocess.CalledProcessError: From `execute`, when the exit status is not 0.
         OSError: From `execute`, when the process cannot be started.
-        TypeError: An option that this function sets itself, or a pipe.
+        TypeError: The command is no list of words, or an option is one that this function sets
+            itself, or a pipe, or for a pipe.
         ValueError: The command is empty.
         NotImplementedError: On Windows.
 
@@ -335,7 +337,8 @@ def thread_actor(
         interrupt: A function of one argument that makes `execute` return.
 
     Raises:
-        BaseException: From `execute`, the very object that the function raised.
+        BaseException: From `execute`, the very object that the function raised; but no
+            coroutine can raise a StopIteration, so that is the cause of a RuntimeError.
         TypeError: `execute` is not a blocking function, or `interrupt` not a function of
             one argument.
 
@@ -345,6 +348,7 @@ def thread_actor(
         ```
     """
     if not callable(execute) or inspect.iscoroutinefunction(execute):
+        _close_coroutine(execute)
         raise TypeError(
             "thread_actor() takes a blocking function without parameters; an async one is "
             "added as it is: group.add(execute, interrupt)"
@@ -354,6 +358,7 @@ def thread_actor(
             "thread_actor() needs an interrupt, a function of one argument that makes "
             "execute return: a thread cannot be cancelled, only asked"
         )
+    refuse_parameters(execute)
     check_interrupt(interrupt)
 
     @enable_ki_protection
@@ -400,7 +405,8 @@ def future_actor(
     Raises:
         BaseException: From `execute`, what `submit` raised, or what the future holds. A
             future cancelled without an interrupt raises its own CancelledError.
-        TypeError: `submit` is not callable, or `interrupt` not a function of one argument.
+        TypeError: `submit` is not a function without parameters, or `interrupt` not one of one
+            argument.
             From `execute`, when `submit` hands back no future.
 
     Example:
@@ -416,10 +422,12 @@ def future_actor(
         ```
     """
     if not callable(submit):
+        _close_coroutine(submit)
         raise TypeError(
             "future_actor() takes a function that submits the work and hands back its future: "
             "future_actor(lambda: pool.submit(work))"
         )
+    refuse_parameters(submit)
     if interrupt is not None:
         check_interrupt(interrupt)
     future: _Future | None = None
@@ -437,7 +445,11 @@ def future_actor(
             _give_up(submitted)
             raise
         except BaseException as error:
-            if interrupted and (submitted.cancelled() or _is_cancelled_error(error)):
+            # No SystemExit or the like is hidden because the future was cancelled as well.
+            if interrupted and (
+                _is_cancelled_error(error)
+                or (isinstance(error, Exception) and submitted.cancelled())
+            ):
                 return None
             raise
         finally:
@@ -458,22 +470,43 @@ def future_actor(
     return future_actor, stop
 
 
+def refuse_parameters(function: Callable[..., object]) -> None:
+    """Refuse what cannot be called without arguments."""
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)  # it is what will be called
+    except (TypeError, ValueError):  # built-in functions need not tell
+        return
+    try:
+        signature.bind()
+    except TypeError as error:
+        raise TypeError(
+            f"{default_name(function)} is called without arguments, and that fails: {error}; use "
+            "functools.partial(function, argument)"
+        ) from None
+
+
+def _close_coroutine(thing: object) -> bool:
+    if inspect.iscoroutine(thing):
+        thing.close()  # or Python would warn that it was never awaited
+        return True
+    return False
+
+
 def _check_command(command: object, options: dict[str, object]) -> None:
     if sys.platform == "win32":  # pragma: no cover
         raise NotImplementedError("process_actor() needs process groups, which are POSIX only")
-    if not command and not isinstance(command, os.PathLike):
-        raise ValueError(f"process_actor() takes the words of a command, not {command!r}")
-    if isinstance(command, str) and not options.get("shell"):
-        words = command.split()
-        raise TypeError(
-            f"process_actor() takes the words of a command, here {words}; a command in one "
-            "string needs shell=True"
-        )
+    _check_words(command, shell=bool(options.get("shell")))
     for option in ("stdin", "process_group", "start_new_session", "preexec_fn"):
         if option in options:
             raise TypeError(
                 f"process_actor() takes no {option}: the process reads from the null device "
                 "and leads a process group of its own"
+            )
+    for option in ("universal_newlines", "text", "encoding", "errors", "bufsize"):
+        if options.get(option):
+            raise TypeError(
+                f"process_actor() takes no {option}: what the process writes goes to its file as "
+                "it is"
             )
     if subprocess.PIPE in (options.get("stdout"), options.get("stderr")):
         raise TypeError(
@@ -482,9 +515,40 @@ def _check_command(command: object, options: dict[str, object]) -> None:
         )
 
 
+def _check_words(command: object, *, shell: bool) -> None:
+    is_path = isinstance(command, os.PathLike)
+    if not command and not is_path:
+        raise ValueError(f"process_actor() takes the words of a command, not {command!r}")
+    if shell:
+        if not isinstance(command, (str, bytes)):
+            raise TypeError(
+                f"process_actor() takes a shell's command in one string, not {command!r}; leave "
+                "out shell=True for a list of words"
+            )
+    elif isinstance(command, str):
+        raise TypeError(
+            f"process_actor() takes the words of a command, here {command.split()}; a command in "
+            "one string needs shell=True"
+        )
+    elif not is_path and not (
+        isinstance(command, Sequence)
+        and all(
+            isinstance(word, (str, bytes, os.PathLike))
+            for word in cast("Sequence[object]", command)
+        )
+    ):
+        raise TypeError(
+            "process_actor() takes the words of a command as a list, such as ['ls', '-l'], not "
+            f"{command!r}"
+        )
+
+
 def _signal(number: int) -> int:
     if not isinstance(number, int):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"signal_actor() takes signals such as signal.SIGTERM, not {number!r}")
+        raise TypeError(
+            f"signal_actor() takes signals such as signal.SIGTERM, not {number!r}; write "
+            "signal_actor(*signals) for a list of them"
+        )
     if number not in signal.valid_signals():
         raise ValueError(f"there is no signal {number}")
     if number in (signal.SIGKILL, signal.SIGSTOP):
@@ -546,12 +610,12 @@ def _check_listeners(
     listeners: Sequence[trio.abc.Listener[_StreamT]],
 ) -> list[trio.abc.Listener[_StreamT]]:
     if not callable(handler):
+        _close_coroutine(handler)
         raise TypeError(
             "listener_actor() takes the handler first, an async function of one stream, and "
             "then the listeners"
         )
-    if inspect.iscoroutine(listeners):
-        listeners.close()  # or Python would warn that it was never awaited
+    if _close_coroutine(listeners):
         raise TypeError(
             "listener_actor() takes listeners, not a coroutine object: write "
             "listener_actor(handler, await trio.open_tcp_listeners(...))"
@@ -660,8 +724,7 @@ async def _in_own_thread(function: Callable[[], object], what: str) -> object:
 def _check_future(future: _Future) -> _Future:
     for method in ("add_done_callback", "result", "cancel", "cancelled"):
         if not callable(getattr(future, method, None)):
-            if inspect.iscoroutine(future):
-                future.close()  # or Python would warn that it was never awaited
+            _close_coroutine(future)
             raise TypeError(
                 "future_actor() takes a function that hands back a future, an object with "
                 f"add_done_callback, result, cancel and cancelled, not {type(future).__name__}"

@@ -23,7 +23,9 @@ import attrs
 import trio
 import trio.testing
 
+from ._actors import refuse_parameters
 from ._checks import as_coroutine, check_execute, check_interrupt, default_name
+from ._errors import bare_in
 from ._record import describe, shorten
 from ._where import where
 
@@ -51,10 +53,10 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
     - An interrupt after it has exited is harmless: it does not raise, and it returns. (Tried after
       the cancellation; and on an actor that exits by itself, if it does so at once.)
 
-    How it exits is its own business, with an error or without, and so is exiting before it is told
-    to. It is taken to have come to rest 0.1 seconds after all tasks wait for something. An
-    `execute` that takes longer to begin tells by trio's `task_status` when it has, as for
-    `reports_started`.
+    How it exits is its own business, with an error or without, also by `sys.exit()`, and so is
+    exiting before it is told to. It is taken to have come to rest 0.1 seconds after all tasks wait
+    for something. An `execute` that takes longer to begin tells by trio's `task_status` when it
+    has, as for `reports_started`.
 
     An actor that fails is put an end to nevertheless: if it goes on when it is cancelled, its
     tasks are ended without it. Only code that blocks the trio thread, or waits for a thread
@@ -64,8 +66,9 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
         It may be cancelled at any time; it ends the actor first.
 
     Args:
-        factory: Makes a fresh pair each time it is called, three times in all. An interrupt
-            of `None` stands for cancelling the actor.
+        factory: Makes a fresh pair each time it is called, three times in all: an actor that
+            was told to stop, and remembers it, would pass. An interrupt of `None` stands for
+            cancelling the actor.
         timeout: Seconds that the actor has for each demand, on trio's clock or the clock on
             the wall, whichever is faster. An autojump clock does not wait for threads,
             sockets and processes: check with it only what waits for nothing but time. And do
@@ -74,9 +77,11 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
     Raises:
         AssertionError: A demand failed. The message says which, and where the actor was
             waiting; the cause is the exception that the interrupt raised, if it did.
-        TypeError: `factory` does not make pairs of an async function without parameters (but
-            `task_status`) and an interrupt; or `timeout` is not a number.
+        TypeError: `factory` does not make fresh pairs of an async function without parameters
+            (but `task_status`) and an interrupt; or `timeout` is not a number.
         ValueError: `timeout` is not more than 0.
+        KeyboardInterrupt: Somebody has pressed Ctrl-C; or the actor raised it, which looks the
+            same.
 
     Example:
         ```python
@@ -88,27 +93,46 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
         raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
     if not timeout > 0:
         raise ValueError(f"timeout must be more than 0 seconds, not {timeout}")
+    pair = None
     for demand in (_STOPS, _STOPS_AT_ONCE, _OBEYS):
-        trial = _Trial(*_check_pair(factory()), timeout, demand)
-        await trial.run()
+        pair = _make_pair(factory, before=pair)
+        trial = _Trial(*pair, timeout, demand)
+        try:
+            await trial.run()
+        except BaseExceptionGroup as group:
+            raise bare_in(group) or group from None  # a Ctrl-C is never wrapped
+        if isinstance(trial.cause, KeyboardInterrupt):
+            raise trial.cause
         if trial.fault is not None:
             raise AssertionError(
                 f"{shorten(trial.name)}: {trial.demand}, but {trial.fault}"
             ) from trial.cause
 
 
-def _check_pair(pair: object) -> _Pair:
-    if not isinstance(pair, tuple) or len(cast("tuple[object, ...]", pair)) != 2:
-        kind = type(pair).__name__  # pyright: ignore[reportUnknownArgumentType]
-        raise TypeError(
-            "check_actor() takes a function that makes a fresh pair (execute, interrupt) each "
-            f"time it is called; it returned an object of type {kind}"
-        )
-    execute, interrupt = cast("_Pair", pair)
+def _make_pair(factory: object, *, before: _Pair | None) -> _Pair:
+    wanted = (
+        "check_actor() takes a function that makes a fresh pair (execute, interrupt) each time it "
+        "is called"
+    )
+    if not callable(factory):
+        raise TypeError(f"{wanted}: write check_actor(lambda: my_actor(...))")
+    made: object = factory()
+    if inspect.iscoroutine(made):
+        made.close()  # or Python would warn that it was never awaited
+    if not isinstance(made, tuple) or len(cast("tuple[object, ...]", made)) != 2:
+        kind = type(made).__name__  # pyright: ignore[reportUnknownArgumentType]
+        raise TypeError(f"{wanted}; it returned an object of type {kind}")
+    execute, interrupt = pair = cast("_Pair", made)
     check_execute(execute, reports_started=None)
     if interrupt is not None:
         check_interrupt(interrupt)
-    return execute, interrupt
+        # A function whose interrupt is to cancel it may well be the same each time.
+        if pair == before:
+            raise TypeError(
+                f"{wanted}; it returned the same one twice, which may remember that it has been "
+                "stopped: write check_actor(lambda: my_actor(...))"
+            )
+    return pair
 
 
 class _Started(trio.TaskStatus[object]):
@@ -135,17 +159,7 @@ def _without_parameters(
     except (TypeError, ValueError):  # it takes none; and built-in functions need not tell
         pass
     status.started()
-    try:
-        signature = inspect.signature(execute, follow_wrapped=False)
-    except (TypeError, ValueError):
-        return execute
-    try:
-        signature.bind()
-    except TypeError as error:
-        raise TypeError(
-            f"{default_name(execute)} is called without arguments, and that fails: {error}; use "
-            "functools.partial(execute, argument)"
-        ) from None
+    refuse_parameters(execute)
     return execute
 
 
@@ -301,7 +315,7 @@ class _Life:
     task: trio.lowlevel.Task = attrs.field(init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     exited: trio.Event = attrs.field(factory=trio.Event, init=False)
-    error: Exception | None = attrs.field(default=None, init=False)
+    error: BaseException | None = attrs.field(default=None, init=False)
     misuse: TypeError | None = attrs.field(default=None, init=False)
     doomed: set[trio.lowlevel.Task] = attrs.field(factory=set["trio.lowlevel.Task"], init=False)
 
@@ -315,11 +329,10 @@ class _Life:
                     self.misuse = error
                 else:
                     await coroutine
-        except Exception as error:  # noqa: BLE001 - an exit like any other
-            self.error = error
-        except BaseException:
-            if not self.doomed:
+        except BaseException as error:
+            if not self.doomed and _is_for_the_check(error):
                 raise
+            self.error = error  # an exit like any other
 
     def end(self) -> bool:
         """Put an end to the task and all below it; tell whether they have ended."""
@@ -341,6 +354,12 @@ class _Life:
                 status._scope.shield = False  # noqa: SLF001
                 status = status.parent
         return not alive
+
+
+def _is_for_the_check(error: BaseException) -> bool:
+    """Tell whether a cancellation from outside is in it, or what may have been Ctrl-C."""
+    group = BaseExceptionGroup("", [error])
+    return group.subgroup((trio.Cancelled, KeyboardInterrupt)) is not None
 
 
 def _is_alive(task: trio.lowlevel.Task) -> bool:
