@@ -25,6 +25,7 @@ import trio.testing
 
 import trio_rungroup
 from trio_rungroup import RunGroup
+from trio_rungroup.testing import check_actor
 
 LIBRARY = str(Path(trio_rungroup.__file__).parent)
 GIVE_UP_AFTER = 30  # seconds for one position, which takes milliseconds
@@ -122,6 +123,21 @@ async def cancelled_from_outside(actors: Actors, kind: str) -> None:
         await group.run()
 
 
+async def checked_actor(actors: Actors, kind: str) -> None:
+    del actors  # nothing is promised of those that are being checked
+
+    def make() -> tuple[Callable[[], Any], Callable[[BaseException | None], object]]:
+        told = trio.Event()
+
+        async def async_interrupt(error: BaseException | None) -> None:
+            await trio.lowlevel.checkpoint()
+            told.set()
+
+        return told.wait, async_interrupt if kind == "async" else lambda _: told.set()
+
+    await check_actor(make)
+
+
 def strike_at(position: int, second: int | None) -> tuple[Callable[..., Any], Callable[[], int]]:
     """Make a trace function that raises SIGINT at the library's n-th line, and maybe again."""
     lines = 0
@@ -209,6 +225,8 @@ SCENARIOS = {
     "cancelled from outside": (cancelled_from_outside, "sync"),
     "cancelled from outside, async interrupts": (cancelled_from_outside, "async"),
     "cancelled from outside, no interrupts": (cancelled_from_outside, "none"),
+    "check_actor": (checked_actor, "sync"),
+    "check_actor, async interrupt": (checked_actor, "async"),
 }
 
 

@@ -56,6 +56,8 @@ def test_promise_19_ctrl_c_at_every_line_loses_and_doubles_nothing(scenario: str
         "cancelled from outside",
         "cancelled from outside, async interrupts",
         "cancelled from outside, no interrupts",
+        "check_actor",
+        "check_actor, async interrupt",
     ],
 )
 def test_promise_19_nor_does_it_in_another_stop_struck_at_every_fifth_line(scenario: str) -> None:

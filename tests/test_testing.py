@@ -659,11 +659,29 @@ async def test_what_is_no_pair_is_refused() -> None:
         await check(lambda: (dict, None))
 
 
-async def test_a_pair_that_is_not_fresh_is_refused() -> None:
-    pair = server()
-    for reuse in (lambda: pair, lambda: (pair[0], pair[1])):
-        with pytest.raises(TypeError, match="it returned the same one twice, which may"):
-            await check_actor(reuse)
+async def test_a_pair_that_is_not_fresh_and_remembers_its_stop_is_refused() -> None:
+    execute, interrupt = server()
+    with pytest.raises(TypeError, match="it returned the same one again, and that exited"):
+        await check_actor(lambda: (execute, interrupt))
+
+
+async def test_a_pair_that_is_not_fresh_but_forgets_its_stop_is_tried_like_any_other() -> None:
+    stops: list[trio.Event] = []
+
+    async def serve() -> None:
+        stops.append(trio.Event())
+        await stops[-1].wait()
+
+    def stop(error: BaseException | None) -> None:
+        stops[-1].set()
+
+    async def deaf() -> None:
+        await trio.sleep_forever()
+
+    await check_actor(lambda: (serve, stop))
+    await check_actor(lambda: (trio.lowlevel.checkpoint, nothing))  # exits untold each time
+    with pytest.raises(AssertionError, match="it must exit when it is interrupted, but"):
+        await check_actor(lambda: (deaf, nothing), timeout=0.1)
 
 
 async def test_a_pair_is_refused_where_its_maker_is_wanted() -> None:

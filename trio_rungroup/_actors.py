@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeGuard, TypeVar
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ._checks import check_interrupt, default_name
+from ._checks import check_interrupt, close_coroutine, default_name, refuse_parameters
 from ._record import describe
 
 Execute: TypeAlias = Callable[[], Awaitable[object]]
@@ -348,7 +348,7 @@ def thread_actor(
         ```
     """
     if not callable(execute) or inspect.iscoroutinefunction(execute):
-        _close_coroutine(execute)
+        close_coroutine(execute)
         raise TypeError(
             "thread_actor() takes a blocking function without parameters; an async one is "
             "added as it is: group.add(execute, interrupt)"
@@ -422,7 +422,7 @@ def future_actor(
         ```
     """
     if not callable(submit):
-        _close_coroutine(submit)
+        close_coroutine(submit)
         raise TypeError(
             "future_actor() takes a function that submits the work and hands back its future: "
             "future_actor(lambda: pool.submit(work))"
@@ -468,28 +468,6 @@ def future_actor(
 
     future_actor.__qualname__ = "future_actor"
     return future_actor, stop
-
-
-def refuse_parameters(function: Callable[..., object]) -> None:
-    """Refuse what cannot be called without arguments."""
-    try:
-        signature = inspect.signature(function, follow_wrapped=False)  # it is what will be called
-    except (TypeError, ValueError):  # built-in functions need not tell
-        return
-    try:
-        signature.bind()
-    except TypeError as error:
-        raise TypeError(
-            f"{default_name(function)} is called without arguments, and that fails: {error}; use "
-            "functools.partial(function, argument)"
-        ) from None
-
-
-def _close_coroutine(thing: object) -> bool:
-    if inspect.iscoroutine(thing):
-        thing.close()  # or Python would warn that it was never awaited
-        return True
-    return False
 
 
 def _check_command(command: object, options: dict[str, object]) -> None:
@@ -610,12 +588,12 @@ def _check_listeners(
     listeners: Sequence[trio.abc.Listener[_StreamT]],
 ) -> list[trio.abc.Listener[_StreamT]]:
     if not callable(handler):
-        _close_coroutine(handler)
+        close_coroutine(handler)
         raise TypeError(
             "listener_actor() takes the handler first, an async function of one stream, and "
             "then the listeners"
         )
-    if _close_coroutine(listeners):
+    if close_coroutine(listeners):
         raise TypeError(
             "listener_actor() takes listeners, not a coroutine object: write "
             "listener_actor(handler, await trio.open_tcp_listeners(...))"
@@ -724,7 +702,7 @@ async def _in_own_thread(function: Callable[[], object], what: str) -> object:
 def _check_future(future: _Future) -> _Future:
     for method in ("add_done_callback", "result", "cancel", "cancelled"):
         if not callable(getattr(future, method, None)):
-            _close_coroutine(future)
+            close_coroutine(future)
             raise TypeError(
                 "future_actor() takes a function that hands back a future, an object with "
                 f"add_done_callback, result, cancel and cancelled, not {type(future).__name__}"

@@ -62,7 +62,7 @@ def check_execute(execute: object, *, reports_started: bool | None) -> None:
         if reports_started or parameters != (type(execute) is MethodType):
             _check_parameters(execute, code, reports_started=reports_started)
         return  # nearly always; what follows takes nearly twice as long
-    if _close_coroutine(execute):
+    if close_coroutine(execute):
         name = getattr(execute, "__name__", "execute")
         raise TypeError(
             f"add() takes the async function itself, not a coroutine object: write "
@@ -125,7 +125,7 @@ def check_interrupt(interrupt: object) -> None:
         most = code.co_argcount - (type(interrupt) is MethodType)
         if most == 1 or 1 < most <= 1 + len(getattr(interrupt, "__defaults__", None) or ()):
             return
-    _close_coroutine(interrupt)
+    close_coroutine(interrupt)
     if not callable(interrupt):
         raise TypeError(
             "the second argument of add() is the interrupt, a function of one argument, not "
@@ -144,6 +144,21 @@ def check_interrupt(interrupt: object) -> None:
             f"the interrupt {name} is called with one argument, the error of the first exit, "
             f"and cannot take it; write `lambda error: ...` around it"
         )
+
+
+def refuse_parameters(function: Callable[..., object]) -> None:
+    """Refuse what cannot be called without arguments."""
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)  # it is what will be called
+    except (TypeError, ValueError):  # built-in functions need not tell
+        return
+    try:
+        signature.bind()
+    except TypeError as error:
+        raise TypeError(
+            f"{default_name(function)} is called without arguments, and that fails: {error}; use "
+            "functools.partial(function, argument)"
+        ) from None
 
 
 def unique_name(names: dict[str, int], execute: Callable[..., object], name: str | None) -> str:
@@ -215,7 +230,8 @@ def asyncio_hint(error: BaseException) -> str:
     return ""
 
 
-def _close_coroutine(thing: object) -> bool:
+def close_coroutine(thing: object) -> bool:
+    """Close a coroutine object where a function is wanted; tell whether it was one."""
     if isinstance(thing, CoroutineType):
         thing.close()  # or Python would warn that it was never awaited
         return True

@@ -22,9 +22,15 @@ from typing import Any, Final, TypeAlias, cast
 import attrs
 import trio
 import trio.testing
+from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
-from ._actors import refuse_parameters
-from ._checks import as_coroutine, check_execute, check_interrupt, default_name
+from ._checks import (
+    as_coroutine,
+    check_execute,
+    check_interrupt,
+    default_name,
+    refuse_parameters,
+)
 from ._errors import bare_in
 from ._record import describe, shorten
 from ._where import where
@@ -37,6 +43,10 @@ _STOPS_AT_ONCE: Final = "it must exit when it is interrupted at once after its s
 _OBEYS: Final = "it must exit when it is cancelled"
 _HARMLESS: Final = "an interrupt after it has exited must be harmless"
 
+_WANTED: Final = (
+    "check_actor() takes a function that makes a fresh pair (execute, interrupt) each time it is "
+    "called"
+)
 _SETTLES: Final = 0.1  # seconds
 _MORE_TURNS: Final = 100
 _LAST_PATIENCE: Final = 1.0  # seconds from being asked to exit to being made to
@@ -44,6 +54,7 @@ _LAST_TURNS: Final = 10
 _LAST_TURNS_TIME: Final = 0.001  # seconds until we look again
 
 
+@enable_ki_protection
 async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> None:  # noqa: ASYNC109
     """Run an actor through what a run group demands of it.
 
@@ -93,10 +104,11 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
         raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
     if not timeout > 0:
         raise ValueError(f"timeout must be more than 0 seconds, not {timeout}")
-    pair = None
+    pairs: list[_Pair] = []
+    exited_untold: list[bool] = []
     for demand in (_STOPS, _STOPS_AT_ONCE, _OBEYS):
-        pair = _make_pair(factory, before=pair)
-        trial = _Trial(*pair, timeout, demand)
+        pairs.append(_make_pair(factory))
+        trial = _Trial(*pairs[-1], timeout, demand)
         try:
             await trial.run()
         except BaseExceptionGroup as group:
@@ -107,31 +119,28 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
             raise AssertionError(
                 f"{shorten(trial.name)}: {trial.demand}, but {trial.fault}"
             ) from trial.cause
+        exited_untold.append(trial.exited_untold)
+        # Such a pair may have passed only because it remembers that it has been stopped.
+        if pairs[-1] == pairs[0] and trial.exited_untold and not exited_untold[0]:
+            raise TypeError(
+                f"{_WANTED}; it returned the same one again, and that exited before it was told "
+                "to: write check_actor(lambda: my_actor(...))"
+            )
 
 
-def _make_pair(factory: object, *, before: _Pair | None) -> _Pair:
-    wanted = (
-        "check_actor() takes a function that makes a fresh pair (execute, interrupt) each time it "
-        "is called"
-    )
+def _make_pair(factory: object) -> _Pair:
     if not callable(factory):
-        raise TypeError(f"{wanted}: write check_actor(lambda: my_actor(...))")
+        raise TypeError(f"{_WANTED}: write check_actor(lambda: my_actor(...))")
     made: object = factory()
     if inspect.iscoroutine(made):
         made.close()  # or Python would warn that it was never awaited
     if not isinstance(made, tuple) or len(cast("tuple[object, ...]", made)) != 2:
         kind = type(made).__name__  # pyright: ignore[reportUnknownArgumentType]
-        raise TypeError(f"{wanted}; it returned an object of type {kind}")
+        raise TypeError(f"{_WANTED}; it returned an object of type {kind}")
     execute, interrupt = pair = cast("_Pair", made)
     check_execute(execute, reports_started=None)
     if interrupt is not None:
         check_interrupt(interrupt)
-        # A function whose interrupt is to cancel it may well be the same each time.
-        if pair == before:
-            raise TypeError(
-                f"{wanted}; it returned the same one twice, which may remember that it has been "
-                "stopped: write check_actor(lambda: my_actor(...))"
-            )
     return pair
 
 
@@ -181,6 +190,7 @@ class _Trial(trio.abc.Instrument):
     started: _Started = attrs.field(factory=_Started, init=False)
     begun: trio.Event = attrs.field(factory=trio.Event, init=False)
     interrupted: bool = attrs.field(default=False, init=False)
+    exited_untold: bool = attrs.field(default=False, init=False)
     forced: bool = attrs.field(default=False, init=False)
     alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     alarm_at: float = attrs.field(default=math.inf, init=False)  # on the clock on the wall
@@ -217,11 +227,13 @@ class _Trial(trio.abc.Instrument):
     async def examine(self) -> None:
         if self.demand == _STOPS_AT_ONCE:
             await self.begun.wait()
+            self.exited_untold = not self.interrupted
         else:
             with self.patience(self.timeout):
                 await self.started.event.wait()
                 await trio.testing.wait_all_tasks_blocked()
                 await trio.sleep(_SETTLES)
+            self.exited_untold = self.lives[0].exited.is_set()
         if self.demand == _OBEYS:
             self.lives[0].scope.cancel(reason="check_actor() cancels it")
             await self.see_exits()
@@ -319,6 +331,7 @@ class _Life:
     misuse: TypeError | None = attrs.field(default=None, init=False)
     doomed: set[trio.lowlevel.Task] = attrs.field(factory=set["trio.lowlevel.Task"], init=False)
 
+    @enable_ki_protection
     async def live(self) -> None:
         try:
             with self.scope:
@@ -328,7 +341,7 @@ class _Life:
                 except TypeError as error:
                     self.misuse = error
                 else:
-                    await coroutine
+                    await _unprotected(coroutine)
         except BaseException as error:
             if not self.doomed and _is_for_the_check(error):
                 raise
@@ -354,6 +367,14 @@ class _Life:
                 status._scope.shield = False  # noqa: SLF001
                 status = status.parent
         return not alive
+
+
+@disable_ki_protection
+async def _unprotected(coroutine: Coroutine[Any, Any, object]) -> None:
+    try:
+        await coroutine
+    finally:
+        coroutine.close()  # or Python would warn that it was never awaited
 
 
 def _is_for_the_check(error: BaseException) -> bool:
