@@ -526,6 +526,10 @@ async def ctrl_c_in_an_async_interrupt(_: BaseException | None) -> None:
     press_ctrl_c()
 
 
+def raise_what_ctrl_c_raises(_: BaseException | None) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     ("execute", "interrupt"),
     [
@@ -533,6 +537,7 @@ async def ctrl_c_in_an_async_interrupt(_: BaseException | None) -> None:
         (ctrl_c_in_a_task_of_the_actor, None),
         (ctrl_c_while_all_wait, None),
         (trio.sleep_forever, press_ctrl_c),
+        (trio.sleep_forever, raise_what_ctrl_c_raises),
         (trio.sleep_forever, ctrl_c_in_an_async_interrupt),
     ],
 )

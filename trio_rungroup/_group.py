@@ -224,9 +224,10 @@ class RunGroup:
             second request, and ends every grace at once. So it is with Ctrl-C where this is
             awaited by the main task: the first one stops in order, the second one now.
             A second request reaches groups in this one, too. One gap: where no actor here has
-            an interrupt, and one is a function that runs a group of its own, that group does
-            not see a timeout around this one expire when the stop has begun. Adding the group
-            itself closes it: `outer.add(inner.run)`.
+            an interrupt, and one is a function that runs a group of its own, a `cancel()`
+            around this one, when the stop has begun, does not reach that group (a timeout does,
+            by the deadline it had then). Adding the group itself closes it:
+            `outer.add(inner.run)`.
 
         Returns:
             What the first actor to exit returned; `None` after `interrupt()`, or when all
@@ -334,14 +335,14 @@ class _Run:
     stopped = False
     stopped_at: float
     cause: BaseException | None = None  # for the interrupts
-    cancellation: BaseException | None = None  # the latest from outside
-    began_outside = False  # by one
+    cancelled_outside = False
+    began_outside = False  # by that
     not_interrupted: Iterator[int]  # the actors whose turn is still to come
     cancelled_by_us = 0  # of actors[:cancelled_by_us], we have cancelled those without interrupt
     interrupt_scope: trio.CancelScope | None = None  # of an async interrupt, while it is awaited
     interrupts_task: trio.lowlevel.Task
     awaited_index: int  # the actor whose interrupt it is
-    group_deadline = math.inf
+    group_deadline = outer_deadline = math.inf
     watch: _Watch | None = None  # over a stop that lasts
     graces_over: str | None = None  # why they are
     asked_again = False  # by the run around this one
@@ -398,7 +399,7 @@ class _Run:
                 # Interrupt them all, but none that has not begun.
                 while self.not_begun:
                     await trio.lowlevel.cancel_shielded_checkpoint()
-                if self.cancellation is None:
+                if not self.cancelled_outside:
                     await self.look_for_second_request()
                 self.interrupt_all()
                 # Wait for all to exit.
@@ -419,13 +420,13 @@ class _Run:
             error = self.error if self.bare is None else self.bare
             if error is None:
                 # A cancellation from outside was absorbed, to stop in order: now it goes on
-                # its way, even if somebody has shielded us from it meanwhile.
+                # its way.
                 try:
                     await trio.lowlevel.checkpoint_if_cancelled()
                 except BaseException as exc:  # noqa: BLE001 - run() raises it
                     error = exc
                 else:
-                    error = self.stray if self.cancellation is None else self.cancellation
+                    error = self.stray
             self.conclude(error)
             return self.value, error
         finally:
@@ -443,6 +444,7 @@ class _Run:
         return self.clock.current_time() - self.start
 
     async def wait_for_stop(self) -> None:
+        # Where the run around this one has no grace left to give, what comes is no first request.
         is_late = _are_graces_over_around(self.caller) and _is_cancelled()
         error: BaseException | None = None
         try:
@@ -474,14 +476,16 @@ class _Run:
         self.group_deadline = self.stopped_at + self.grace
         if not self.scopes:
             self.record.interrupt_all_at(self.now())
-            if self.cancellation is None:
+            if not self.cancelled_outside:
                 self.cancelled_by_us = len(self.actors)
+                # Once its scope is cancelled, we see nothing of what is around the nursery.
+                self.outer_deadline = _effective_deadline()
             self.nursery.cancel_scope.cancel(reason=self.cancel_reason())
             if self.graces_over is not None:  # before this could reach the groups inside
                 _ask_again(self.nursery.child_tasks)
             return
         self.not_interrupted = iter(range(len(self.actors)))
-        pending = self.call_interrupts(is_cancelled=self.cancellation is not None)
+        pending = self.call_interrupts(is_cancelled=self.cancelled_outside)
         if pending is not None:
             self.active += 1
             self.nursery.start_soon(self.await_interrupts, pending, name=_INTERRUPTS_TASK)
@@ -518,7 +522,7 @@ class _Run:
         """Take what reached the calling task: a cancellation from outside, or Ctrl-C."""
         reason = _OUTSIDE
         if is_a(error, trio.Cancelled):
-            self.cancellation = error
+            self.cancelled_outside = True
         else:
             reason = f"{class_name(error)} in {_CALLER}"
             # A second Ctrl-C adds nothing to what is known; it ends the graces.
@@ -528,7 +532,7 @@ class _Run:
             self.stop(error, reason=reason)
             # call_away() has begun it already, and did not know why.
             self.cause, self.record.reason = error, reason
-            self.began_outside = self.cancellation is not None
+            self.began_outside = self.cancelled_outside
         del error
 
     # ---- a task for each actor ----
@@ -630,7 +634,7 @@ class _Run:
             return True
         if self.actors[index].interrupt is None and index < self.cancelled_by_us:
             return False
-        return self.cancellation is not None or _is_cancelled()
+        return self.cancelled_outside or _is_cancelled()
 
     # ---- the stop ----
 
@@ -824,7 +828,7 @@ class _Run:
 
     def let_go(self) -> None:
         """Hold no error any more, and no value, which may lead to one."""
-        self.bare = self.error = self.stray = self.cause = self.cancellation = self.value = None
+        self.bare = self.error = self.stray = self.cause = self.value = None
         del self.record, self.records, self.actors
         self.watch = None  # which refers to this
 
@@ -850,7 +854,7 @@ class _Watch:
         while run.active:
             # Shielded once we have been cancelled, for that would only wake us again; and where the
             # actors have no scopes, the nursery's is cancelled by now, and we are inside it.
-            shield = run.cancellation is not None or not run.scopes
+            shield = run.cancelled_outside or not run.scopes
             if run.asked_again and shield:  # without a shield we meet the cancellation itself
                 run.asked_again = False
                 run.end_all_graces(_ALL_GRACES_OVER)
@@ -864,6 +868,8 @@ class _Watch:
                 error = None
                 run.end_all_graces(_SECOND)
             now = run.clock.current_time()
+            if now >= run.outer_deadline:
+                run.end_all_graces(_SECOND)
             self.end_graces_due(now)
             if now >= self.patience_ends:
                 self.patience_ends = math.inf
@@ -885,7 +891,7 @@ class _Watch:
         if run.graces_over is not None:
             return self.patience_ends
         next_grace = self.deadlines[0][0] if self.deadlines else math.inf
-        return min(self.patience_ends, run.group_deadline, next_grace)
+        return min(self.patience_ends, run.group_deadline, run.outer_deadline, next_grace)
 
     def end_graces_due(self, now: float) -> None:
         """Cancel the actors whose grace has ended, and tell where each was waiting."""
@@ -1038,9 +1044,13 @@ def _are_graces_over_around(task: trio.lowlevel.Task) -> bool:
 
 def _is_cancelled() -> bool:
     """Tell whether the current task is cancelled by a scope around it."""
+    return _effective_deadline() == -math.inf
+
+
+def _effective_deadline() -> float:
     try:
-        return trio.current_effective_deadline() == -math.inf
+        return trio.current_effective_deadline()
     except RecursionError:
         # It asks the scopes around us one inside the other, and hundreds of nested groups
         # are too many; but it stops at once where it meets a cancelled one.
-        return False
+        return math.inf
