@@ -478,8 +478,10 @@ class _Run:
             self.record.interrupt_all_at(self.now())
             if not self.cancelled_outside:
                 self.cancelled_by_us = len(self.actors)
-                # Once its scope is cancelled, we see nothing of what is around the nursery.
-                self.outer_deadline = _effective_deadline()
+                # Once its scope is cancelled, we see nothing of what is around the nursery. Asked
+                # only for groups inside, since it asks all scopes around us, which may be many.
+                if len(_running) > 1 and any(t.child_nurseries for t in self.nursery.child_tasks):
+                    self.outer_deadline = _effective_deadline()
             self.nursery.cancel_scope.cancel(reason=self.cancel_reason())
             if self.graces_over is not None:  # before this could reach the groups inside
                 _ask_again(self.nursery.child_tasks)
