@@ -222,7 +222,23 @@ async def nested_default_groups(depth: int) -> None:
     await group.run()
 
 
-@pytest.mark.parametrize("scenario", [nested_groups, nested_default_groups])
+async def groups_that_functions_run(depth: int) -> None:
+    async def run(group: RunGroup) -> None:
+        await group.run()
+
+    group = RunGroup()
+    group.add(end)
+    for _ in range(depth):
+        outer = RunGroup()
+        outer.add(trio.sleep_forever)
+        outer.add(functools.partial(run, group))
+        group = outer
+    await group.run()
+
+
+@pytest.mark.parametrize(
+    "scenario", [nested_groups, nested_default_groups, groups_that_functions_run]
+)
 def test_a_group_costs_no_more_calls_the_deeper_it_is_nested(scenario: Scenario) -> None:
     few = calls_of(scenario, 20) - calls_of(scenario, 10)
     many = calls_of(scenario, 100) - calls_of(scenario, 50)
