@@ -5,14 +5,13 @@ notice all but these, which nobody could tell from the original:
 
 - `final` taken away; `weakref_slot`, `eq`, `repr` and `match_args=True` of `_Actor`: for type
   checkers, memory, and the time of the import.
-- `!= math.inf` for `< math.inf`; `<= math.inf` where the group's grace counts, too; `<=` and `!=
-  self.group_deadline`: nothing is above infinity, and what ends later than the group's grace or
-  with it is only looked at for nothing.
+- `!= math.inf` for `< math.inf`; `<= math.inf` where the group's grace counts, too: nothing is
+  above infinity.
 - `strict=False`: both are as long as each other.
 - `range(1)`, `range(3)` and `[]` for `range(2)`, `if not self.active` in `wait_for_all`: it takes
   longer, and comes to the same.
-- `reporters` begins as any other number: the calling task is woken once for nothing, while the
-  actors start.
+- `not_reported` begins as any other negative number: it only must not be 0.
+- `or` where the stop asks whether there is a group inside: it asks the scopes for nothing.
 - `cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
 - `asleep` begins as True: the calling task goes to sleep before anybody else has had a turn.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
