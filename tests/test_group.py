@@ -288,7 +288,7 @@ async def test_promise_3_the_default_interrupt_names_who_exited_first(
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_promise_4_unlike_go_no_interrupt_is_called_before_its_execute_has_begin_anyway(
+async def test_promise_4_unlike_go_no_interrupt_is_called_before_its_execute_has_begun(
     is_cancelled: bool,
 ) -> None:
     for _ in range(20):
@@ -1973,7 +1973,7 @@ async def test_promise_14_start_returns_once_all_have_begun_and_reported(
         group.interrupt()
 
 
-async def test_promise_14_without_reporters_start_returns_once_all_have_begin_anyway() -> None:
+async def test_promise_14_without_reporters_start_returns_once_all_have_begun() -> None:
     group, begun = RunGroup(), list[Any]()
 
     async def execute() -> None:
@@ -2587,7 +2587,7 @@ def cancel(scope: trio.CancelScope, _: BaseException | None) -> None:
 
 
 @pytest.mark.parametrize("then", [None, ValueError("at the first line")])
-async def test_promise_19_a_coroutine_that_ctrl_c_kept_from_its_first_line_is_begin_anyway(
+async def test_promise_19_a_coroutine_that_ctrl_c_kept_from_its_first_line_is_begun(
     then: Exception | None,
 ) -> None:
     begun: list[bool] = []

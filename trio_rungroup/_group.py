@@ -8,7 +8,7 @@ is captured in its own task (an exception that reached the nursery would cancel 
 before any interrupt could run), so the nursery closes quietly and the result is raised
 after it, as itself. Three kinds of task take part:
 
-- an actor's task (`_Run.execute`) runs one actor and files how it exited;
+- an actor's task (`_Run.execute`) runs one actor and records how it exited;
 - the calling task (`_Run.drive`) starts them, sleeps until the stop begins, calls the
   interrupts, and waits for all to exit: it is the one that a cancellation from outside or
   Ctrl-C reaches. Where the stop lasts, it ends graces and warns (`_Watch`);
@@ -532,7 +532,7 @@ class _Run:
                 self.keep(_CALLER, error, settles=True, begins=begins)
         if begins:
             self.stop(error, reason=reason)
-            # call_away() has begun it already, and did not know why.
+            # If call_away() has begun it already, that did not know why.
             self.cause, self.record.reason = error, reason
             self.began_outside = self.cancelled_outside
         del error
@@ -870,7 +870,7 @@ class _Watch:
                 error = None
                 run.end_all_graces(_SECOND)
             now = run.clock.current_time()
-            if now >= run.outer_deadline:
+            if now >= run.outer_deadline:  # a timeout around the group, which we no longer meet
                 run.end_all_graces(_SECOND)
             self.end_graces_due(now)
             if now >= self.patience_ends:
