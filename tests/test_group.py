@@ -15,9 +15,8 @@ notice all but these, which nobody could tell from the original:
 - `cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
 - `asleep` begins as True: the calling task goes to sleep before anybody else has had a turn.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
-- `drive`, `await_interrupt` and `_begin_anyway` unprotected from Ctrl-C: what calls them is
-  protected.
-- `errors[-1]` of a list of one.
+- `drive`, `await_interrupt`, `begin_anyway` and `_error_of` unprotected from Ctrl-C: what calls
+  them is protected.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import inspect
 import itertools
 import logging
 import math
@@ -32,7 +32,7 @@ import signal
 import sys
 import types
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -40,8 +40,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_rungroup import RunGroup
-from trio_rungroup._group import _begin_anyway
+from trio_rungroup import RunGroup, _group
 
 Execute = Callable[[], Awaitable[object]]
 Interrupt = Callable[[BaseException | None], object]
@@ -363,6 +362,62 @@ async def test_promise_5_run_returns_only_when_every_actor_and_interrupt_has_fin
     assert await group.run() == "value"
     assert trio.current_time() == 11  # the first actor 7, the interrupt 1 + 9, the grace 1 + 10
     assert trio.lowlevel.current_statistics().tasks_living == tasks_before
+
+
+def leave_a_scope_open(after: float) -> Execute:
+    async def ticks() -> AsyncGenerator[None]:
+        with trio.move_on_after(1000):
+            yield
+
+    async def execute() -> str:
+        await trio.sleep(after)
+        generator = ticks()
+        async for _ in generator:
+            kept.append(generator)  # not left to the collector, which might close the scope
+            return "value"
+        raise AssertionError("there is a tick")
+
+    kept: list[AsyncGenerator[None]] = []
+    return execute
+
+
+def leave_a_nursery_open(after: float) -> Execute:
+    async def execute() -> str:
+        await trio.sleep(after)
+        await trio.open_nursery().__aenter__()
+        return "value"
+
+    return execute
+
+
+@pytest.mark.parametrize("make", [leave_a_scope_open, leave_a_nursery_open])
+async def test_promise_5_an_actor_that_leaves_disorder_keeps_no_other_from_stopping_in_order(
+    autojump_clock: trio.testing.MockClock, make: Callable[[float], Execute]
+) -> None:
+    log, group = Log(), RunGroup()
+    group.add(make(1), ignore, name="sloppy")
+    group.add(*log.actor("a", winding_down=2), grace=30)
+    error = await raised_by(group)
+    assert isinstance(error, RuntimeError)
+    assert "raised by actor 'sloppy'" in error.__notes__[0]
+    assert group.record is not None
+    assert [actor.how for actor in group.record.actors] == ["raised", "returned"]
+    assert log[1:] == [(1, "a", "interrupted", error), (3, "a", "is done")]
+
+
+async def test_promise_5_what_it_raises_goes_before_the_disorder_it_leaves(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group, error = RunGroup(), ValueError()
+
+    @functools.partial(group.add, interrupt=ignore)
+    async def execute() -> None:
+        trio.CancelScope().__enter__()
+        raise error
+
+    assert await raised_by(group) is error
+    assert "Cancel scope stack corrupted" in error.__notes__[0]
+    assert len(caplog.records) == 1
 
 
 # ---- 6
@@ -914,6 +969,60 @@ async def test_promise_8_a_group_that_begins_when_all_graces_are_over_has_none_u
     assert trio.current_time() == (13 if shield else 3)
 
 
+@pytest.mark.parametrize("begins", ["before", "in the clean-up"])
+@pytest.mark.parametrize("whose", ["the group", "the actor", "the interrupt"])
+async def test_promise_7_a_group_has_no_grace_where_the_actor_around_it_has_none_left(
+    autojump_clock: trio.testing.MockClock, whose: str, begins: str
+) -> None:
+    inner = RunGroup()
+    inner.add(trio.sleep_forever, ignore, grace=50)
+    outer = RunGroup(grace=2 if whose == "the group" else math.inf)
+
+    async def execute(_: BaseException | None = None) -> None:
+        try:
+            if begins != "before":
+                await trio.sleep_forever()
+        finally:
+            await inner.run()
+
+    grace = math.inf if whose == "the group" else 2
+    if whose == "the interrupt":
+        outer.add(functools.partial(trio.sleep, 1), execute, grace=grace)
+    else:
+        outer.add(execute, ignore, grace=grace)
+    outer.add(functools.partial(trio.sleep, 1))
+    await outer.run()
+    assert trio.current_time() == 3
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore])
+@pytest.mark.parametrize("ticks", range(6))
+async def test_promise_8_a_shield_raised_in_any_tick_of_the_stop_is_no_error(
+    interrupt: Interrupt | None, ticks: int
+) -> None:
+    for _ in range(10):
+        outer, inside, group = trio.CancelScope(), trio.CancelScope(), RunGroup()
+
+        @functools.partial(group.add, interrupt=interrupt)
+        async def execute(outer: trio.CancelScope = outer) -> str:
+            outer.cancel(reason="test")
+            return "value"
+
+        async def shield(
+            outer: trio.CancelScope = outer, inside: trio.CancelScope = inside
+        ) -> None:
+            while not outer.cancel_called:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            for _ in range(ticks):
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            inside.shield = True
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shield)
+            with outer, inside:
+                assert await group.run() in ("value", None)
+
+
 async def test_promise_8_who_was_shielded_when_the_graces_ended_is_reached_by_the_next_request(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -1293,6 +1402,35 @@ async def test_promise_10_an_interrupt_that_ends_in_cancelled_has_not_failed(
     assert group.record is not None
     assert group.record.actors[0].interrupt_error is None
     assert caplog.messages == []
+
+
+async def test_promise_10_an_abort_function_that_fails_keeps_no_interrupt_from_being_called(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, group, error = Log(), RunGroup(), ValueError("of an abort function")
+    sleepers: list[trio.lowlevel.Task] = []
+
+    def fail_to_abort(_: object) -> trio.lowlevel.Abort:
+        raise error
+
+    @group.add
+    async def sleep() -> None:
+        sleepers.append(trio.lowlevel.current_task())
+        await trio.lowlevel.wait_task_rescheduled(fail_to_abort)
+
+    @group.add
+    async def wake_it_later() -> None:  # trio would wait for it for ever
+        trio.lowlevel.spawn_system_task(reschedule_later)
+
+    async def reschedule_later() -> None:
+        await trio.sleep(1)
+        trio.lowlevel.reschedule(sleepers[0])
+
+    group.add(*log.actor("a"))
+    assert await group.run() is None
+    assert log[1:] == [(0, "a", "interrupted", None), (0, "a", "is done")]
+    assert group.record is not None
+    assert group.record.actors[0].interrupt_error is error
 
 
 # ---- 11
@@ -2241,6 +2379,57 @@ async def test_promise_15_errors_after_interrupt_are_later_ones(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize("depth", [1, 3])
+async def test_promise_9_nor_is_an_error_lost_where_a_grace_shields_an_inner_group(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, depth: int
+) -> None:
+    # 15 says that run() returns None after interrupt(). But here it is called with the Cancelled,
+    # and without the grace the inner group would have met that itself and raised the error.
+    group, error, told = RunGroup(), ValueError(), trio.Event()
+
+    @functools.partial(group.add, interrupt=lambda _: told.set(), grace=5)
+    async def execute() -> None:
+        await told.wait()
+        raise error
+
+    for _ in range(depth):
+        outer = RunGroup()
+        outer.add(group.run, group.interrupt, grace=20)
+        group = outer
+    with trio.move_on_after(2):
+        assert await raised_by(group) is error
+    assert trio.current_time() == 2
+    assert caplog.records == []
+
+
+async def test_promise_15_an_interrupt_that_fails_where_the_stack_is_full_can_be_called_again() -> (
+    None
+):
+    failed = 0
+
+    def deep(levels: int, group: RunGroup) -> None:
+        if levels:
+            deep(levels - 1, group)
+        else:
+            group.interrupt()
+
+    levels = sys.getrecursionlimit() - len(inspect.stack(0))
+    for spared in range(50):
+        group = RunGroup()
+        group.add(trio.sleep_forever)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+            try:
+                deep(levels - spared, group)
+            except RecursionError:
+                failed += 1
+            group.interrupt()
+            with trio.fail_after(5):
+                while nursery.child_tasks:
+                    await trio.lowlevel.checkpoint()
+    assert 0 < failed < 50
+
+
 # ---- 16
 
 
@@ -2586,26 +2775,105 @@ def cancel(scope: trio.CancelScope, _: BaseException | None) -> None:
 # ---- 19: see also test_ctrl_c.py
 
 
+@pytest.fixture
+def ctrl_c_before_the_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strike once at the line that begins a coroutine, unless its name begins with `not_`."""
+    unprotected = _group._unprotected
+    struck: weakref.WeakSet[Coroutine[Any, Any, object]] = weakref.WeakSet()
+
+    @trio.lowlevel.disable_ki_protection
+    async def strike(coroutine: Coroutine[Any, Any, object]) -> object:
+        name: str = getattr(coroutine, "__name__")  # noqa: B009 - mypy does not know it
+        if coroutine not in struck and not name.startswith("not_"):
+            struck.add(coroutine)
+            signal.raise_signal(signal.SIGINT)
+        return await unprotected(coroutine)
+
+    monkeypatch.setattr(_group, "_unprotected", strike)
+
+
+def run_under_ctrl_c(group: RunGroup) -> KeyboardInterrupt:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trio.run(group.run, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert group.record is not None
+    assert group.record.stopped is not None
+    return caught.value
+
+
+@pytest.mark.usefixtures("ctrl_c_before_the_first_line")
+@pytest.mark.parametrize("interrupt", [None, ignore])
 @pytest.mark.parametrize("then", [None, ValueError("at the first line")])
-async def test_promise_19_a_coroutine_that_ctrl_c_kept_from_its_first_line_is_begun(
-    then: Exception | None,
+def test_promise_19_a_coroutine_that_ctrl_c_kept_from_its_first_line_is_begun(
+    then: Exception | None, interrupt: Interrupt | None
 ) -> None:
     begun: list[bool] = []
+    group = RunGroup()
 
+    @functools.partial(group.add, interrupt=interrupt)
     async def execute() -> None:
         begun.append(trio.current_effective_deadline() == -math.inf)
         if then is not None:
             raise then
         await trio.sleep_forever()
 
-    ctrl_c = KeyboardInterrupt()
-    error = await _begin_anyway(execute(), ctrl_c)
+    run_under_ctrl_c(group)
     assert begun == [True]
-    if then is None:
-        assert error is ctrl_c
-    else:
-        assert isinstance(error, BaseExceptionGroup)
-        assert error.exceptions == (ctrl_c, then)
+    assert group.record is not None
+    (actor,) = group.record.actors
+    assert actor.how == ("cancelled" if then is None else "raised")
+    assert actor.error is then
+
+
+@pytest.mark.usefixtures("ctrl_c_before_the_first_line")
+def test_promise_19_ctrl_c_does_not_wait_for_an_actor_that_shields_its_first_line() -> None:
+    told = trio.Event()
+    group = RunGroup()
+
+    async def execute() -> None:
+        with trio.CancelScope(shield=True):
+            await told.wait()
+            await trio.sleep(3)
+
+    group.add(execute, lambda _: told.set())
+    run_under_ctrl_c(group)
+    assert group.record is not None
+    assert (group.record.stopped, group.record.ended) == (0, 3)
+
+
+@pytest.mark.usefixtures("ctrl_c_before_the_first_line")
+def test_promise_19_nor_for_an_async_interrupt_that_does() -> None:
+    group = RunGroup()
+
+    async def interrupt(_: BaseException | None) -> None:
+        await stubborn(20)
+
+    async def not_this() -> None: ...
+
+    async def not_that() -> None:
+        await trio.sleep_forever()
+
+    group.add(not_this, interrupt, grace=100)
+    group.add(not_that, ignore, grace=100)
+    run_under_ctrl_c(group)
+    assert group.record is not None
+    assert group.record.actors[1].exited == 0  # during a stop, it ends every grace
+    assert group.record.ended == 20
+
+
+@pytest.mark.usefixtures("ctrl_c_before_the_first_line")
+@pytest.mark.parametrize("interrupt", [None, ignore])
+def test_promise_19_nor_does_one_hang_that_leaves_a_scope_open(
+    interrupt: Interrupt | None,
+) -> None:
+    group = RunGroup()
+
+    @functools.partial(group.add, interrupt=interrupt)
+    async def execute() -> None:
+        trio.CancelScope().__enter__()
+
+    run_under_ctrl_c(group)
+    assert group.record is not None
+    assert isinstance(group.record.actors[0].error, RuntimeError)
 
 
 # ---- 20
@@ -3082,14 +3350,56 @@ async def test_promise_20_nor_after_an_interrupt_that_leaves_a_scope_open() -> N
     await no_cycle_after(run)
 
 
-async def test_promise_20_nor_after_a_coroutine_that_ctrl_c_kept_from_its_first_line() -> None:
-    async def fail() -> None:
+@pytest.mark.usefixtures("ctrl_c_before_the_first_line")
+@pytest.mark.parametrize("interrupt", [None, ignore])
+def test_promise_20_nor_after_a_coroutine_that_ctrl_c_kept_from_its_first_line(
+    interrupt: Interrupt | None,
+) -> None:
+    async def run() -> None:
+        group = RunGroup()
+        group.add(fail_at(0, ValueError()), interrupt)
+        with contextlib.suppress(KeyboardInterrupt):
+            await group.run()
+        del group
+
+    trio.run(no_cycle_after, run)
+
+
+async def test_promise_20_nor_after_a_started_value_that_leads_to_the_error() -> None:
+    class Value:
+        error: BaseException
+
+    async def fail(values: list[Value], *, task_status: trio.TaskStatus[Value]) -> None:
+        task_status.started(values.pop())
         raise ValueError
 
     async def run() -> None:
-        error = await _begin_anyway(fail(), KeyboardInterrupt())
-        assert isinstance(error, BaseExceptionGroup)
-        del error
+        value, group = Value(), RunGroup()
+        group.add(functools.partial(fail, [value]), reports_started=True)
+        try:
+            await group.run()
+        except ValueError as error:
+            value.error = error
+        del value, group
+
+    await no_cycle_after(run)
+
+
+@pytest.mark.parametrize("then", [None, ValueError()])
+async def test_promise_20_nor_after_an_actor_that_leaves_a_scope_open(
+    then: Exception | None,
+) -> None:
+    async def execute(then: Exception | None) -> None:
+        trio.CancelScope().__enter__()
+        if then is not None:
+            raise then
+
+    async def run() -> None:
+        group = RunGroup()
+        group.add(functools.partial(execute, then), ignore)
+        with contextlib.suppress(RuntimeError, ValueError):
+            await group.run()
+        del group
 
     await no_cycle_after(run)
 

@@ -230,11 +230,12 @@ class RunGroup:
             `outer.add(inner.run)`.
 
         Returns:
-            What the first actor to exit returned; `None` after `interrupt()`, or when all
-            actors have returned without ending the group.
+            What the first actor to end the group returned; `None` after `interrupt()`, or when
+            all actors have returned without ending it.
 
         Raises:
-            BaseException: The very object that the first actor to exit raised, with a note
+            BaseException: The very object that the first actor to exit raised (only of a group
+                that mixes `trio.Cancelled` with errors, the part without it), with a note
                 that names the actor and the errors that came later. Those are also logged
                 on the logger `trio_rungroup` and stand in `record`. A `KeyboardInterrupt`
                 or `SystemExit` goes before any other error, that before `trio.Cancelled`,
@@ -289,8 +290,8 @@ class RunGroup:
 
         Does nothing when no run is under way or the stop has begun: to interrupt a group,
         start it with `await nursery.start(group.run)`. With `run` this makes a pair, so
-        groups nest: `outer.add(inner.run, inner.interrupt)`. When all graces end in the
-        outer one, they end in the inner one, too.
+        groups nest: `outer.add(inner.run, inner.interrupt)`. When its own grace in the outer
+        one ends, or all do there, all graces end in the inner one, too.
 
         Args:
             error: What the interrupts are given.
@@ -307,6 +308,8 @@ class RunGroup:
                     "trio.from_thread.run_sync(group.interrupt, trio_token=...)"
                 )
             with_error = "" if error is None else f" with {describe(error)}"
+            if is_a(error, trio.Cancelled) and not self._current.stopped:
+                self._current.began_outside = True  # outside of the group around this one
             self._current.stop(error, reason=f"interrupt() was called{with_error}")
 
 
@@ -329,14 +332,14 @@ class _Run:
     task_status: trio.TaskStatus[dict[str, object]]
     not_reported = -1
 
-    asleep = False  # the calling task; until the stop begins it always is
+    asleep = False  # whether the calling task is; it always is until the stop begins
 
     # The stop.
     stopped = False
     stopped_at: float
     cause: BaseException | None = None  # for the interrupts
     cancelled_outside = False
-    began_outside = False  # by that
+    began_outside = False  # by that, or by that of the group around this one
     not_interrupted: Iterator[int]  # the actors whose turn is still to come
     cancelled_by_us = 0  # of actors[:cancelled_by_us], we have cancelled those without interrupt
     interrupt_scope: trio.CancelScope | None = None  # of an async interrupt, while it is awaited
@@ -404,8 +407,8 @@ class _Run:
                 self.interrupt_all()
                 # Wait for all to exit.
                 await self.wait_for_all()
-        # No actor's error takes this road: only trio's own complaints, about actors that left
-        # their scopes or nurseries in disorder.
+        # No actor's error takes this road: only trio's own complaints, about a nursery that an
+        # actor left open, or scopes around run().
         except BaseExceptionGroup as group:
             complaints = group.exceptions
         except BaseException as exc:  # noqa: BLE001 - kept below
@@ -421,12 +424,7 @@ class _Run:
             if error is None:
                 # A cancellation from outside was absorbed, to stop in order: now it goes on
                 # its way.
-                try:
-                    await trio.lowlevel.checkpoint_if_cancelled()
-                except BaseException as exc:  # noqa: BLE001 - run() raises it
-                    error = exc
-                else:
-                    error = self.stray
+                error = await _request_from_outside() or self.stray
             self.conclude(error)
             return self.value, error
         finally:
@@ -445,7 +443,7 @@ class _Run:
 
     async def wait_for_stop(self) -> None:
         # Where the run around this one has no grace left to give, what comes is no first request.
-        is_late = _are_graces_over_around(self.caller) and _is_cancelled()
+        is_late = _is_out_of_grace(self.caller) and _is_cancelled()
         error: BaseException | None = None
         try:
             await self.sleep()
@@ -459,16 +457,9 @@ class _Run:
 
     async def look_for_second_request(self) -> None:
         """Take a cancellation that has come since something else began the stop."""
-        error: BaseException | None = None
-        try:
-            # Not trio.current_effective_deadline(): that asks all the scopes around us, which for
-            # a thousand nested groups takes twice as long as all the rest.
-            await trio.lowlevel.checkpoint_if_cancelled()
-        except BaseException as exc:  # noqa: BLE001 - kept by take()
-            error = exc
+        error = await _request_from_outside()
         if error is not None:
             self.take(error, begins=False)
-            self.end_all_graces(_SECOND)
             del error
 
     def interrupt_all(self) -> None:
@@ -509,8 +500,8 @@ class _Run:
 
     def wake(self) -> None:
         if self.asleep:
+            trio.lowlevel.reschedule(self.caller)  # fails where the stack is full
             self.asleep = False
-            trio.lowlevel.reschedule(self.caller)
 
     def call_away(self, _: object) -> trio.lowlevel.Abort:
         # The abort function of our sleep: trio calls it the moment a cancellation or Ctrl-C reaches
@@ -521,7 +512,7 @@ class _Run:
         return trio.lowlevel.Abort.SUCCEEDED
 
     def take(self, error: BaseException, *, begins: bool) -> None:
-        """Take what reached the calling task: a cancellation from outside, or Ctrl-C."""
+        """Take what asks us to stop: a cancellation from outside, or Ctrl-C."""
         reason = _OUTSIDE
         if is_a(error, trio.Cancelled):
             self.cancelled_outside = True
@@ -535,7 +526,19 @@ class _Run:
             # If call_away() has begun it already, that did not know why.
             self.cause, self.record.reason = error, reason
             self.began_outside = self.cancelled_outside
+        elif self.is_request(error):
+            self.end_all_graces(_SECOND)
         del error
+
+    def is_request(self, error: BaseException) -> bool:
+        """Tell whether it asks for anything.
+
+        An error does not: a task status raises it. Nor does a cancellation by trio itself, which
+        cancels our nursery when an actor has left one of its own open.
+        """
+        if is_a(error, trio.Cancelled):
+            return not self.nursery.cancel_scope.cancel_called
+        return bare_in(error) is not None
 
     # ---- a task for each actor ----
 
@@ -548,16 +551,49 @@ class _Run:
             value = await _unprotected(coroutine)
         except BaseException as exc:  # noqa: BLE001 - recorded below
             error = exc
-        if type(error) is KeyboardInterrupt and coroutine is not None:
-            error = await _begin_anyway(coroutine, error)
+        if coroutine is not None and is_a(error, KeyboardInterrupt):
+            error = await self.begin_anyway(coroutine, error)
+        if self.scopes:
+            error = self.leave_scope(index, error)
+        self.exited(index, value, error)
+        del error
+
+    @enable_ki_protection
+    async def begin_anyway(
+        self, coroutine: Coroutine[Any, Any, object], error: BaseException | None
+    ) -> BaseException | None:
+        """Begin a coroutine that Ctrl-C kept from its first line: all must be begun.
+
+        It runs in a cancelled scope, so to its first checkpoint, or for as long as it shields
+        itself; the Ctrl-C does not wait for that. Hands back what comes out.
+        """
+        while (
+            is_a(error, KeyboardInterrupt)
+            and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+        ):
+            self.take(error, begins=not self.stopped)
+            try:
+                with trio.CancelScope() as scope:
+                    scope.cancel(reason="Ctrl-C")
+                    error = await _error_of(coroutine)
+            except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
+                error = exc
         try:
-            # Entered and left by hand: nothing is raised in it. A `with`, and a null context for
-            # groups without scopes, takes a tenth longer and 64 bytes more for each actor.
-            if self.scopes:
-                self.scopes[index].__exit__(None, None, None)
+            return error
         finally:
-            self.exited(index, value, error)
             del error
+
+    def leave_scope(self, index: int, raised: BaseException | None) -> BaseException | None:
+        """Leave an actor's scope; hand back the actor's error, or that it left another one open."""
+        # Entered and left by hand: nothing is raised in it. A `with`, and a null context for
+        # groups without scopes, takes a tenth longer and 64 bytes more for each actor.
+        try:
+            self.scopes[index].__exit__(None, None, None)
+        except BaseException as exc:  # noqa: BLE001 - trio's, handed back or kept
+            if raised is None or is_a(raised, trio.Cancelled):
+                return exc
+            self.keep(f"actor {shorten(self.records[index].name)!r}", exc, settles=False)
+        return raised
 
     def begin(self, index: int) -> Coroutine[Any, Any, object]:
         """Enter an actor's scope and call its `execute`."""
@@ -604,22 +640,22 @@ class _Run:
             record.error = without_cancelled(raised)
             record.how = "cancelled" if record.error is None else "raised"
             if record.error is not None:
+                raised = record.error
                 settles = first or self.is_cancelled_from_outside(index)
-                who = f"actor {shorten(record.name)!r}"
-                self.keep(who, record.error, settles=settles, begins=first)
+                self.keep(f"actor {shorten(record.name)!r}", raised, settles=settles, begins=first)
         if not first:
             if self.active == 0:
                 self.wake()
         elif record.how != "returned" or self.actors[index].ends_group:
             self.value = value
             self.stray = raised if record.how == "cancelled" else None
-            self.stop(raised if record.error is None else record.error, first=record)
+            self.stop(raised, first=record)
         elif self.active == 0:
             self.stop(None, reason="all actors have returned")
         del raised, record
 
     def unreported(self, actor: _Actor) -> RuntimeError | None:
-        """Make an error if the first actor to exit has not called `started()` as promised.
+        """Make an error if an actor that has returned has not called `started()` as promised.
 
         One that is told to stop before it has started may well return without that.
         """
@@ -649,13 +685,13 @@ class _Run:
     ) -> None:
         """Begin the stop; only the first call counts."""
         if not self.stopped:
-            self.stopped = True
             self.cause = cause
             self.record.first = first
             self.record.reason = reason
             self.stopped_at = self.clock.current_time()
             self.record.stopped = self.stopped_at - self.start
             self.wake()
+            self.stopped = True
 
     def cancel_reason(self) -> str:
         """Say why an actor is cancelled that has no interrupt of its own."""
@@ -673,25 +709,23 @@ class _Run:
         """
         reason = error = pending = None
         for index in self.not_interrupted:
-            interrupt, grace = self.actors[index].interrupt, self.actors[index].grace
-            interrupted = self.records[index].interrupted = self.now()
-            if interrupt is None:
-                if is_cancelled is None:
-                    is_cancelled = _is_cancelled()
-                reason = reason or self.cancel_reason()
-                self.scopes[index].cancel(reason=reason)
-                if not is_cancelled:
-                    self.cancelled_by_us = index + 1
-                continue
-            if self.watch is not None:
-                self.watch.grace_begins(index, ends=self.start + interrupted + grace)
-            is_cancelled = None  # an interrupt may cancel what is around us
+            interrupt = self.actors[index].interrupt
+            self.records[index].interrupted = self.now()
+            if self.watch is not None and interrupt is not None:
+                self.watch.grace_begins(index)
             try:
-                result = interrupt(self.cause)
-                if result is not None and inspect.isawaitable(result):
-                    coroutine = as_coroutine(result, interrupt)
-                    deadline = min(self.start + interrupted + grace, self.group_deadline)
-                    pending = _Pending(index, coroutine, deadline)
+                if interrupt is None:
+                    if is_cancelled is None:
+                        is_cancelled = _is_cancelled()
+                    if not is_cancelled:
+                        self.cancelled_by_us = index + 1
+                    reason = reason or self.cancel_reason()
+                    self.scopes[index].cancel(reason=reason)
+                else:
+                    is_cancelled = None  # an interrupt may cancel what is around us
+                    result = interrupt(self.cause)
+                    if result is not None and inspect.isawaitable(result):
+                        pending = _Pending(index, as_coroutine(result, interrupt))
             except BaseException as exc:  # noqa: BLE001 - kept below
                 error = exc
             del interrupt
@@ -719,19 +753,15 @@ class _Run:
         """Await one interrupt within its actor's deadline."""
         error: BaseException | None = None
         complaint: BaseException | None = None
-        deadline = pending.deadline
+        deadline = min(self.grace_ends(pending.whose), self.group_deadline)
         self.interrupts_task, self.awaited_index = trio.lowlevel.current_task(), pending.whose
         try:
             with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
                 self.interrupt_scope = scope
                 if self.graces_over is not None:
                     scope.cancel(reason=self.graces_over)
-                try:
-                    await _unprotected(pending.coroutine)
-                except BaseException as exc:  # noqa: BLE001 - kept below
-                    error = exc
-                if is_a(error, KeyboardInterrupt):
-                    error = await _begin_anyway(pending.coroutine, error)
+                error = await _error_of(pending.coroutine)
+                error = await self.begin_anyway(pending.coroutine, error)
         except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
             complaint = exc
         self.interrupt_scope = None
@@ -750,6 +780,21 @@ class _Run:
             self.keep(f"the interrupt of actor {name!r}", error, settles=False)
             del error
         del raised
+
+    def is_out_of_grace(self, task: trio.lowlevel.Task) -> bool:
+        """Tell whether the grace of an actor, or of an interrupt, has ended, given its task."""
+        if not self.stopped:
+            return False
+        index = _actor_in(task)
+        ends = self.grace_ends(self.awaited_index if index is None else index)
+        return self.graces_over is not None or self.clock.current_time() >= ends
+
+    def grace_ends(self, index: int) -> float:
+        """Tell when an actor's own grace ends; infinity before its interrupt is called."""
+        interrupted = self.records[index].interrupted
+        if interrupted is None:
+            return math.inf
+        return self.start + interrupted + self.actors[index].grace
 
     def end_all_graces(self, reason: str) -> None:
         """Cancel all that are left, and end the graces of the groups inside them."""
@@ -831,6 +876,7 @@ class _Run:
     def let_go(self) -> None:
         """Hold no error any more, and no value, which may lead to one."""
         self.bare = self.error = self.stray = self.cause = self.value = None
+        self.started = dict.fromkeys(self.started)
         del self.record, self.records, self.actors
         self.watch = None  # which refers to this
 
@@ -844,9 +890,9 @@ class _Watch:
         self.patience_ends = run.stopped_at + _PATIENCE
         self.named: set[int] = set()  # the actors that a warning has named
         self.deadlines = [  # a heap: until when, which actor
-            (run.start + record.interrupted + actor.grace, index)
-            for index, (actor, record) in enumerate(zip(run.actors, run.records, strict=True))
-            if record.interrupted is not None and actor.grace < math.inf
+            (ends, index)
+            for index in range(len(run.actors))
+            if (ends := run.grace_ends(index)) < math.inf
         ]
         heapq.heapify(self.deadlines)
 
@@ -877,9 +923,9 @@ class _Watch:
                 self.patience_ends = math.inf
                 self.warn()
 
-    def grace_begins(self, index: int, ends: float) -> None:
+    def grace_begins(self, index: int) -> None:
         """Add the grace of an actor that is interrupted only now."""
-        heapq.heappush(self.deadlines, (ends, index))
+        heapq.heappush(self.deadlines, (self.run.grace_ends(index), index))
         self.run.wake()
 
     def graces_have_ended(self) -> None:
@@ -946,27 +992,19 @@ class _Watch:
             run.report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(waiting))
 
     def tasks(self) -> dict[int, trio.lowlevel.Task]:
-        """Find the tasks of the actors that have not exited.
-
-        Seldom needed, so each is asked for the `index` it was started with: a list of them would
-        take 1 % of every run.
-        """
-        return {
-            inspect.getcoroutinelocals(task.coro)["index"]: task
-            for task in self.run.nursery.child_tasks
-            if getattr(task.coro, "cr_code", None) is _Run.execute.__code__
-        }
+        """Find the tasks of the actors that have not exited."""
+        tasks = self.run.nursery.child_tasks
+        return {index: task for task in tasks if (index := _actor_in(task)) is not None}
 
 
 _running: Final[dict[trio.Nursery, _Run]] = {}  # for those around them
 
 
 class _Pending(NamedTuple):
-    """An interrupt that was called, and has to be awaited until `deadline`."""
+    """An interrupt that was called, and has to be awaited."""
 
     whose: int
     coroutine: Coroutine[Any, Any, object]
-    deadline: float
 
 
 @final
@@ -994,27 +1032,12 @@ async def _unprotected(coroutine: Coroutine[Any, Any, object]) -> object:
 
 
 @enable_ki_protection
-async def _begin_anyway(
-    coroutine: Coroutine[Any, Any, object], ctrl_c: KeyboardInterrupt
-) -> BaseException:
-    """Begin a coroutine that Ctrl-C kept from its first line: all must be begun.
-
-    It runs in a cancelled scope, so to its first checkpoint. Hands back what came out: the
-    Ctrl-C, in a group if the coroutine raised something too.
-    """
-    errors: list[BaseException] = [ctrl_c]
-    while inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-        with trio.CancelScope() as scope:
-            scope.cancel(reason="Ctrl-C")
-            try:
-                await _unprotected(coroutine)
-            except BaseException as exc:  # noqa: BLE001 - handed back
-                if not is_a(exc, trio.Cancelled):
-                    errors.append(exc)
+async def _error_of(coroutine: Coroutine[Any, Any, object]) -> BaseException | None:
     try:
-        return errors[0] if len(errors) == 1 else BaseExceptionGroup("Ctrl-C", errors)
-    finally:
-        del errors, ctrl_c
+        await _unprotected(coroutine)
+    except BaseException as exc:  # noqa: BLE001 - handed back
+        return exc
+    return None
 
 
 def _ask_again(tasks: Iterable[trio.lowlevel.Task]) -> None:
@@ -1036,12 +1059,38 @@ def _ask_again(tasks: Iterable[trio.lowlevel.Task]) -> None:
                 run.wake()
 
 
-def _are_graces_over_around(task: trio.lowlevel.Task) -> bool:
-    """Tell whether all graces have ended in the innermost run that a task is part of."""
+def _is_out_of_grace(task: trio.lowlevel.Task) -> bool:
+    """Tell whether the innermost actor that a task is part of has no grace left."""
     nursery = task.parent_nursery
     while nursery is not None and nursery not in _running:
-        nursery = nursery.parent_task.parent_nursery
-    return nursery is not None and _running[nursery].graces_over is not None
+        task = nursery.parent_task
+        nursery = task.parent_nursery
+    return nursery is not None and _running[nursery].is_out_of_grace(task)
+
+
+def _actor_in(task: trio.lowlevel.Task) -> int | None:
+    """Find the index of the actor that a task of a run runs; `None` where it awaits interrupts.
+
+    Seldom needed, so it is asked for the `index` it was started with: a list of the tasks would
+    take 1 % of every run.
+    """
+    if getattr(task.coro, "cr_code", None) is not _Run.execute.__code__:
+        return None
+    index: int = inspect.getcoroutinelocals(task.coro)["index"]
+    return index
+
+
+async def _request_from_outside() -> BaseException | None:
+    """Look whether the current task is cancelled, or has to be told of Ctrl-C, and by what."""
+    try:
+        # Not trio.current_effective_deadline(): that asks all the scopes around us, which for
+        # a thousand nested groups takes twice as long as all the rest.
+        await trio.lowlevel.checkpoint_if_cancelled()
+    except AssertionError:  # trio's: a shield has taken the cancellation back within that tick
+        return None
+    except BaseException as exc:  # noqa: BLE001 - handed back
+        return exc
+    return None
 
 
 def _is_cancelled() -> bool:
