@@ -150,7 +150,8 @@ class Attempt:
     def not_written(self) -> bool:
         """Whether this is the stub that the learner finds, or has a part of it left."""
         return self.error is not None and any(
-            isinstance(leaf, NotImplementedError) for leaf in leaves_of(self.error)
+            isinstance(leaf, NotImplementedError) and not _asks_whether_an_event_is_true(leaf)
+            for leaf in leaves_of(self.error)
         )
 
 
@@ -212,13 +213,20 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
             "that was read inside the nursery's block, before any task has run: read it after the "
             "block, or `await` an event first."
         )
-    if isinstance(leaf, UnboundLocalError) and _is_gone_with_its_except(leaf):
+    if isinstance(leaf, NameError) and _is_gone_with_its_except(leaf):
         return (
             f"{told}. Python deletes the name after `as` when the except block ends: keep it "
             "under another name, `except Exception as exc: error = exc`."
         )
     if isinstance(leaf, UnboundLocalError):
         return f"{told}. A function that assigns to a name makes it its own: see `nonlocal`."
+    if _asks_whether_an_event_is_true(leaf):
+        return f"{told}. An event is asked with `event.is_set()`, not with `if event:`."
+    if "'coroutine' object is not callable" in text:
+        return (
+            "a call was handed over where a function belongs: write `start_soon(one, execute)`, "
+            "not `start_soon(one, execute())`; the task calls it."
+        )
     if "appears to be synchronous" in text:
         return f"{told}. A task runs an `async def`; a plain `def` cannot wait."
     if "asyncio" in text or "event loop" in text or "create_future" in text:
@@ -251,12 +259,19 @@ def _came_out_of_the_block(leaf: BaseException, whole: BaseException) -> bool:
     return not ours.isdisjoint(parents)
 
 
-def _is_gone_with_its_except(error: UnboundLocalError) -> bool:
+def _asks_whether_an_event_is_true(error: BaseException) -> bool:
+    """Tell trio's own NotImplementedError, for `if event:`, from a stub's."""
+    return isinstance(error, NotImplementedError) and "as bools" in str(error)
+
+
+def _is_gone_with_its_except(error: NameError) -> bool:
     """Tell whether the name that has no value stands after an `as`."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    inner = [const for const in frame.f_code.co_consts if inspect.iscode(const)]
     return any(
-        step.opname == "DELETE_FAST" and f"'{step.argval}'" in str(error)
-        for step in dis.get_instructions(frame.f_code)
+        step.opname in {"DELETE_FAST", "DELETE_DEREF"} and f"'{step.argval}'" in str(error)
+        for code in (frame.f_code, *inner)  # the task's own, where the name is `nonlocal`
+        for step in dis.get_instructions(code)
     )
 
 
@@ -282,8 +297,13 @@ def verdict(*demands: tuple[object, str, str]) -> None:
 
 
 def show_hint(hint: str) -> None:
-    """Print a hint in lines that fit below a cell: Jupyter would break them within a word."""
-    print("", *textwrap.wrap(f"Hint: {hint}", 88, break_on_hyphens=False), sep="\n")
+    """Print a hint after a list of demands."""
+    show(f"Hint: {hint}")
+
+
+def show(text: str) -> None:
+    """Print it in lines that fit below a cell: Jupyter would break them within a word."""
+    print("", *textwrap.wrap(text, 88, break_on_hyphens=False), sep="\n")
 
 
 # ---- a picture of what tasks do ----
