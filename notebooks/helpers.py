@@ -30,7 +30,8 @@ from IPython.core.getipython import get_ipython
 from trio_rungroup import RunGroup
 
 _FOR_EVER = 1e6  # virtual seconds
-_MOST_STEPS = 10_000  # of all tasks together: what takes more goes round in circles
+_MOST_STEPS = 300_000  # of all tasks together; a few real seconds
+_MOST_STEPS_OF_AN_ATTEMPT = 10_000  # no exercise needs as many, and a learner is told soon
 _LAST_STEPS = 1_000  # for cleaning up, once it has been cancelled for that
 
 
@@ -40,13 +41,13 @@ def run(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
     Raises:
         TypeError: It has been called already.
         trio.TooSlowError: Everybody waits for something that nobody will do, or somebody
-            goes round in circles.
+            goes round in circles, or so many tasks do so much that it looks like that.
     """
     if inspect.iscoroutine(async_fn):
         async_fn.close()
         name = "group.run" if is_run_of_a_group(async_fn) else async_fn.__name__
         raise TypeError(f"write run({name}), without the brackets: run calls it itself")
-    return _Watched().run(async_fn, *args)
+    return _Watched(_MOST_STEPS).run(async_fn, *args)
 
 
 def is_run_of_a_group(value: object) -> bool:
@@ -62,7 +63,8 @@ class _Watched(trio.abc.Instrument):
     waits in it how to wake it; a task of ours waits there, and answers by raising.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_steps: int) -> None:
+        self.most_steps = most_steps
         self.limit = trio.CancelScope(deadline=_FOR_EVER)
         self.last_limit = trio.CancelScope(deadline=2 * _FOR_EVER)
         self.root: trio.lowlevel.Task | None = None
@@ -75,14 +77,14 @@ class _Watched(trio.abc.Instrument):
 
     @property
     def spins(self) -> bool:
-        return self.steps > _MOST_STEPS
+        return self.steps > self.most_steps
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         del task
         self.steps += 1
-        if self.steps == _MOST_STEPS + 1:
+        if self.steps == self.most_steps + 1:
             self.limit.cancel(reason="this goes round in circles")
-        elif self.steps == _MOST_STEPS + _LAST_STEPS:
+        elif self.steps == self.most_steps + _LAST_STEPS:
             self.last_limit.deadline = 0
 
     def run(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
@@ -100,6 +102,9 @@ class _Watched(trio.abc.Instrument):
         why = "everybody waits for something that nobody will do"
         if self.spins:
             why = "this goes round in circles and does not end"
+            if self.most_steps == _MOST_STEPS:
+                why = f"more than {_MOST_STEPS:,} steps: it goes round in circles, or is too large "
+                why += "for these notebooks"
         raise trio.TooSlowError(why)
 
     async def _main(self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Any:
@@ -169,7 +174,7 @@ def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
         finally:
             ended = trio.current_time()
 
-    watched = _Watched()
+    watched = _Watched(_MOST_STEPS_OF_AN_ATTEMPT)
     try:
         return Attempt(watched.run(main), None, ended)
     except KeyboardInterrupt:
@@ -462,8 +467,7 @@ def _tree(error: BaseException, indent: str, *, with_lines: bool) -> Iterator[st
                 yield f"{indent}{place}, line {number}{where}"
     if isinstance(error, BaseExceptionGroup):
         yield f"{indent}{type(error).__name__}: {error.message}"
-        parts: list[BaseException] = list(error.exceptions)
-        for part in sorted(parts, key=repr):  # trio collects them in any order
+        for part in error.exceptions:
             yield from _tree(part, indent + "    ", with_lines=with_lines)
     else:
         yield f"{indent}{type(error).__name__}: {error}".rstrip(": ")

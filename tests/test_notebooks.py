@@ -1360,6 +1360,32 @@ def test_run_says_what_to_write_for_a_call() -> None:
         helpers.run(trio.sleep_forever())
 
 
+def test_run_takes_much_for_harmless_and_not_for_ever() -> None:
+    helpers = importlib.import_module("helpers")
+
+    async def many() -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(10_000):
+                nursery.start_soon(trio.sleep, 1)
+
+    async def in_circles() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+
+    helpers.run(many)
+    with pytest.raises(trio.TooSlowError, match=r"more than 300,000 steps: .* or is too large"):
+        helpers.run(in_circles)
+    attempt = helpers.attempt(in_circles)
+    assert attempt.spins
+    assert str(attempt) == "it never came back: this goes round in circles and does not end"
+
+
+def test_a_tree_keeps_the_order_of_the_group() -> None:
+    group = ExceptionGroup("two", [ValueError("b"), ValueError("a")])
+    tree = importlib.import_module("helpers").tree_of(group)
+    assert tree.split() == ["ExceptionGroup:", "two", "ValueError:", "b", "ValueError:", "a"]
+
+
 def test_a_timeline_can_be_shown_before_its_run() -> None:
     timeline = importlib.import_module("helpers").Timeline("A title")
     assert str(timeline) == "A title\n\nnothing has run yet"
