@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from unittest import mock
 
 import attrs
@@ -23,6 +23,12 @@ _FIRST_HINT = (
     "function, and catches what it raises."
 )
 
+_ONE_DEEPER = (
+    "One thing more. Yours takes the error out of a group, and trusts the order in there. In a "
+    "single nursery that is the order of time, so it is right here. One nursery deeper, as in the "
+    "cell of `outer` above, it would be wrong. To be independent of it, keep each error in its own "
+    "task, where it happens."
+)
 
 _SIGNATURE = re.compile("plain function|positional argument")
 
@@ -172,22 +178,14 @@ def check(first_error: FirstError) -> None:
         show(_ONE_DEEPER)
 
 
-_ONE_DEEPER = (
-    "One thing more. Yours takes the error out of a group, and trusts the order in there. In a "
-    "single nursery that is the order of time, so it is right here. One nursery deeper, as in the "
-    "cell of `outer` above, it would be wrong. To be independent of it, keep each error in its own "
-    "task, where it happens."
-)
-
-
 def _takes_it_out_of_a_group(first_error: FirstError) -> bool:
     """Tell whether it goes by the order in a group: turn that round, and look."""
     open_nursery = trio.open_nursery
 
     @contextlib.asynccontextmanager
-    async def turned_round() -> AsyncIterator[trio.Nursery]:
+    async def turned_round(**options: Any) -> AsyncIterator[trio.Nursery]:
         try:
-            async with open_nursery() as nursery:
+            async with open_nursery(**options) as nursery:
                 yield nursery
         except BaseExceptionGroup as group:
             raise group.derive(group.exceptions[::-1]) from None
