@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from unittest import mock
 
 import attrs
 import trio
-from helpers import Attempt, attempt, leaves_of, verdict, why_it_failed
+from helpers import Attempt, attempt, leaves_of, show, verdict, why_it_failed
 
 AsyncFn: TypeAlias = Callable[[], Awaitable[object]]
 FirstError: TypeAlias = Callable[..., Awaitable[object]]
@@ -21,6 +23,12 @@ _FIRST_HINT = (
     "function, and catches what it raises."
 )
 
+_ONE_DEEPER = (
+    "One thing more. Yours takes the error out of a group, and trusts the order in there. In a "
+    "single nursery that is the order of time, so it is right here. One nursery deeper, as in the "
+    "cell of `outer` above, it would be wrong. To be independent of it, keep each error in its own "
+    "task, where it happens."
+)
 
 _SIGNATURE = re.compile("plain function|positional argument")
 
@@ -80,6 +88,8 @@ class _Scene:
         if isinstance(raised, BaseExceptionGroup):
             return _why_a_group(raised)
         if raised is not (None if self.first is None else self.first.error):
+            if raised is None and all(job.ended is None for job in self.jobs):
+                return "no job has run: it was called, but nobody awaited it. Write `await f()`."
             if raised is None:
                 return _why_no_error(outcome)
             whose = [index for index, job in enumerate(self.jobs) if job.error is raised]
@@ -164,9 +174,42 @@ def check(first_error: FirstError) -> None:
         if outcome.spins:  # and would in the others, too, which takes its time
             break
     verdict(*demands)
+    if all(met for met, _, _ in demands) and _takes_it_out_of_a_group(first_error):
+        show(_ONE_DEEPER)
+
+
+def _takes_it_out_of_a_group(first_error: FirstError) -> bool:
+    """Tell whether it goes by the order in a group: turn that round, and look."""
+    open_nursery = trio.open_nursery
+
+    @contextlib.asynccontextmanager
+    async def turned_round(**options: Any) -> AsyncIterator[trio.Nursery]:
+        try:
+            async with open_nursery(**options) as nursery:
+                yield nursery
+        except BaseExceptionGroup as group:
+            raise group.derive(group.exceptions[::-1]) from None
+
+    first, later = _Job(1.0), _Job(9.0, tidies_up=0.5, then_fails=True)
+    with mock.patch.object(trio, "open_nursery", turned_round):
+        return attempt(first_error, later, first).error is not first.error
 
 
 # ---- typical mistakes: the tests see to it that each one is found ----
+
+
+async def _calls_it_and_does_not_await(*async_fns: AsyncFn) -> None:
+    calls: list[object] = []
+
+    async def run_one(async_fn: AsyncFn) -> None:
+        calls.append(async_fn())
+
+    async with trio.open_nursery() as nursery:
+        for async_fn in async_fns:
+            nursery.start_soon(run_one, async_fn)
+    for call in calls:
+        if inspect.iscoroutine(call):
+            call.close()  # without a warning
 
 
 async def _lets_the_group_through(*async_fns: AsyncFn) -> None:
@@ -289,6 +332,7 @@ def _no_async_def(*_: AsyncFn) -> None:
 
 
 MISTAKES: list[Callable[..., object]] = [
+    _calls_it_and_does_not_await,
     _lets_the_group_through,
     _raises_the_last_of_the_group,
     _swallows_it,
@@ -305,4 +349,61 @@ MISTAKES: list[Callable[..., object]] = [
     _goes_round_in_circles,
     _not_yet_written,
     _no_async_def,
+]
+
+
+async def _first_of_the_group(*async_fns: AsyncFn) -> None:
+    try:
+        await _lets_the_group_through(*async_fns)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def _first_of_the_group_with_a_star(*async_fns: AsyncFn) -> None:
+    try:
+        await _lets_the_group_through(*async_fns)
+    except* Exception as group:
+        raise group.exceptions[0] from None
+
+
+async def _keeps_it_and_lets_it_through(*async_fns: AsyncFn) -> None:
+    errors: list[Exception] = []
+
+    async def run_one(async_fn: AsyncFn) -> None:
+        try:
+            await async_fn()
+        except Exception as error:
+            errors.append(error)
+            raise  # so that the nursery cancels the others
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for async_fn in async_fns:
+                nursery.start_soon(run_one, async_fn)
+    except* Exception:
+        raise errors[0] from None
+
+
+async def _with_a_channel(*async_fns: AsyncFn) -> None:
+    sending, receiving = trio.open_memory_channel[Exception](math.inf)
+
+    async def run_one(async_fn: AsyncFn) -> None:
+        try:
+            await async_fn()
+        except Exception as error:
+            sending.send_nowait(error)
+            nursery.cancel_scope.cancel(reason="another one has failed")
+
+    async with trio.open_nursery() as nursery:
+        for async_fn in async_fns:
+            nursery.start_soon(run_one, async_fn)
+    with contextlib.suppress(trio.WouldBlock):
+        raise receiving.receive_nowait()
+
+
+RIGHT_HERE_ONLY: list[FirstError] = [_first_of_the_group, _first_of_the_group_with_a_star]
+ALSO_RIGHT: list[FirstError] = [
+    _keeps_it_and_lets_it_through,
+    _with_a_channel,
+    *RIGHT_HERE_ONLY,
 ]

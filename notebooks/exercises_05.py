@@ -117,13 +117,21 @@ def check_race(race: Race) -> None:
         elif outcome.value is None and outcome.error is None and hare.brings:
             yours = f"{outcome}. What a task returns goes nowhere; write it down where the parent "
             yours += f"finds it, and return it after the nursery. {_A_LOCAL_NAME}"
+        elif inspect.iscoroutine(outcome.value):
+            outcome.value.close()
+            yours = "what came out is a call that nobody has awaited: write `await async_fn()`."
+        elif isinstance(outcome.error, LookupError) and outcome.ended < at:
+            yours = f"{outcome}: the race was called off before anybody came in. The parent does "
+            yours += "not cancel; the winner's task does."
+        elif isinstance(outcome.value, (list, tuple, dict)):
+            yours = f"{outcome}: return the winner's value, not what you have kept it in."
+        elif outcome.error is None and gone[1:] and gone[0] != 1.0:
+            yours = f"{outcome}: the hare did not start at 0 s. Start all in the nursery, "
+            yours += "`start_soon` for each, and await none of them in the loop."
         elif isinstance(outcome.error, LookupError):
             yours = f"{outcome}: no value was written down before the end. {_A_LOCAL_NAME}"
         elif outcome.error is not None and not outcome.hangs:  # nobody in the race raises
             yours = why_it_failed(outcome.error)
-        elif inspect.iscoroutine(outcome.value):
-            outcome.value.close()
-            yours = "what came out is a call that nobody has awaited: write `await async_fn()`."
         all_gone = gone == [1.0, *(at for _ in losers)]
         demands.append((right and all_gone, f"{what}: {value!r} after {at:g} s", yours))
         if outcome.spins:  # and would in the others, too, which takes its time
@@ -225,6 +233,8 @@ class _Replay:
             )
         if self.own_error is not None:
             return why_it_failed(self.own_error, error)
+        if not any(event[0] == "exit" for event in ours) and told:
+            return "the interrupts are called, but no actor has run: `await execute()`."
         if self.not_awaited:
             return "an interrupt was called, but nobody awaited it: `await interrupt(error)`."
         everybody = list(range(len(self.trace["actors"])))

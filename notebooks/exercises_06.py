@@ -176,6 +176,8 @@ def check(make_reporter: MakeReporter) -> None:
                 "it returned at once: look at the condition of its loop. `is_set` needs its "
                 "brackets, `while not stopping.is_set():`."
                 if not asleep.began and asleep.exited == 0 and asleep.how == "returned"
+                else _why(asleep)
+                if asleep.has_failed and not asleep.began
                 else f"await report() before anything else, as buggy_reporter does. {asleep}"
             ),
         ),
@@ -193,8 +195,10 @@ def check(make_reporter: MakeReporter) -> None:
             asleep.exited == 100.5,
             "told to stop at 100.5 s, while it sleeps, it is gone at once",
             (
-                "it has to wait for two things at once: the hour, and being told to stop. Which "
-                f"event could it wait for, with which time limit? {asleep}"
+                f"it does not wait between two reports: is there an `await`? {asleep}"
+                if asleep.began[1:2] == [2.0]
+                else "it has to wait for two things at once: the hour, and being told to stop. "
+                f"Which event could it wait for, with which time limit? {asleep}"
             ),
         ),
         (
@@ -465,6 +469,18 @@ def _one_event_for_all() -> MakeReporter:
     return one_event_for_all
 
 
+def _asks_whether_the_event_is_true(report: Report) -> Any:
+    stopping = trio.Event()
+
+    async def execute() -> None:
+        while not stopping:
+            await report()
+            with trio.move_on_after(3600):
+                await stopping.wait()
+
+    return execute, lambda _: stopping.set()
+
+
 def _sets_what_is_no_event(report: Report) -> Any:
     stopping: Any = False
 
@@ -507,6 +523,7 @@ MISTAKES: list[MakeReporter] = [
     _reports_once_more,
     _spins,
     _one_event_for_all(),
+    _asks_whether_the_event_is_true,
     _sets_what_is_no_event,
     _interrupt_takes_no_error,
     _turned_round,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeAlias
@@ -31,6 +32,7 @@ class _Run:
     flusher: Flusher
     stop_at: float
     fails: bool = False
+    cancelled_at: float | None = None  # alone, without a group and without being told
     began: list[float] = attrs.field(factory=list[float], init=False)
     done: list[float] = attrs.field(factory=list[float], init=False)
     is_pair: bool = attrs.field(default=False, init=False)
@@ -52,6 +54,10 @@ class _Run:
         group = RunGroup()
         execute, interrupt = self.flusher(self.flush)
         self.is_pair = True
+        if self.cancelled_at is not None:
+            with trio.move_on_at(self.cancelled_at):
+                await execute()
+            return
         group.add(execute, interrupt, name="flusher")
         self.is_actor = True
         group.add(partial(trio.sleep, self.stop_at), name="stop")
@@ -71,6 +77,8 @@ class _Run:
 
     async def _flush(self) -> None:
         self.began.append(trio.current_time())
+        if trio.current_time() > _LONG:  # also behind a shield
+            raise trio.TooSlowError(f"it did not stop within {_LONG} s")
         await trio.sleep(2)
         if self.fails:
             raise OSError("the disk is full")
@@ -92,6 +100,7 @@ def check(flusher: Flusher) -> None:
     near = _Run(flusher, stop_at=29.5)
     busy = _Run(flusher, stop_at=31.0)
     fails = _Run(flusher, stop_at=75.5, fails=True)
+    cancelled = _Run(flusher, stop_at=math.inf, cancelled_at=10.5)
     if idle.ended.not_written:
         hint = "make a trio.Event for the channel, and write the two functions around it."
         verdict((False, "flusher is written", hint))
@@ -123,6 +132,8 @@ def check(flusher: Flusher) -> None:
             (
                 f"it stopped without the last flush: flush once more after the wait. {idle}"
                 if idle.how == "returned" and not idle.began[2:]
+                else f"it flushes once too often: after the last flush comes no other. {idle}"
+                if idle.how == "returned" and idle.began[2:3] == [75.5]
                 else "a wait for the event ends at once when the interrupt sets it, a sleep does "
                 f"not; and an actor without an interrupt of its own is cancelled. {idle}"
             ),
@@ -145,7 +156,12 @@ def check(flusher: Flusher) -> None:
         (
             busy.began[1:] == [32.0] and busy.done[1:] == [34.0],
             "and flushes once more what has come in since",
-            f"look before each flush whether you have been told to stop, not after it. {busy}",
+            (
+                f"two flushes at the same time: the interrupt only tells, execute flushes. {busy}"
+                if busy.began[1:2] == [31.0]
+                else "look before each flush whether you have been told to stop, not after it. "
+                f"{busy}"
+            ),
         ),
         (
             [run.how for run in (idle, early, near, busy)] == ["returned"] * 4
@@ -157,6 +173,12 @@ def check(flusher: Flusher) -> None:
             isinstance(fails.ended.error, OSError) and fails.began == [30.0],
             "an error of flush() is its error, and ends it",
             f"Go's `return err` is a raise: let the exception out, flush no more. {fails}",
+        ),
+        (
+            # At once, or after a last flush behind a shield: both are right.
+            cancelled.ended.error is None and cancelled.ended.ended in (10.5, 12.5),
+            "cancelled from outside while it waits, it obeys",
+            f"put no shield around the wait: it was cancelled at 10.5 s, and {cancelled.ended}.",
         ),
     )
 
@@ -285,6 +307,47 @@ def _flushes_in_the_interrupt(flush: Flush) -> Any:
     return execute, lambda _: flush()
 
 
+def _flushes_once_too_often(flush: Flush) -> Any:
+    cancel = trio.Event()
+
+    async def execute() -> None:
+        while not cancel.is_set():
+            with trio.move_on_after(30):
+                await cancel.wait()
+            await flush()
+        await flush()
+
+    return execute, lambda _: cancel.set()
+
+
+def _flushes_in_the_interrupt_meanwhile(flush: Flush) -> Any:
+    cancel = trio.Event()
+
+    async def execute() -> None:
+        while not cancel.is_set():
+            with trio.move_on_after(30):
+                await cancel.wait()
+                return
+            await flush()
+
+    async def interrupt(error: BaseException | None) -> None:
+        del error
+        cancel.set()
+        await flush()
+
+    return execute, interrupt
+
+
+def _everything_in_a_shield(flush: Flush) -> Any:
+    execute, interrupt = _with_an_event(flush)
+
+    async def shielded() -> None:
+        with trio.CancelScope(shield=True):
+            await execute()
+
+    return shielded, interrupt
+
+
 def _hides_errors(flush: Flush) -> Any:
     cancel = trio.Event()
 
@@ -343,12 +406,56 @@ MISTAKES: list[Flusher] = [
     _hangs,
     _spins,
     _flushes_in_the_interrupt,
+    _flushes_once_too_often,
+    _flushes_in_the_interrupt_meanwhile,
+    _everything_in_a_shield,
     _hides_errors,
     _flushes_after_an_error,
     _returns_nothing,
     _turned_round,
     _no_parameter,
 ]
+
+
+def _with_an_event(flush: Flush) -> Any:
+    cancel = trio.Event()
+
+    async def execute() -> None:
+        while True:
+            with trio.move_on_after(30) as limit:
+                await cancel.wait()
+            await flush()
+            if not limit.cancelled_caught:
+                return
+
+    return execute, lambda _: cancel.set()
+
+
+def _with_each_flush_in_a_shield(flush: Flush) -> Any:
+    async def shielded() -> None:
+        with trio.CancelScope(shield=True):
+            await flush()
+
+    return _with_an_event(shielded)
+
+
+def _with_a_last_flush_when_cancelled(flush: Flush) -> Any:
+    cancel = trio.Event()
+
+    async def execute() -> None:
+        while not cancel.is_set():
+            try:
+                with trio.move_on_after(30):
+                    await cancel.wait()
+            except trio.Cancelled:
+                with trio.CancelScope(shield=True):
+                    await flush()
+                raise
+            if not cancel.is_set():
+                await flush()
+        await flush()
+
+    return execute, lambda _: cancel.set()
 
 
 def _with_a_lock(flush: Flush) -> Any:
@@ -386,4 +493,10 @@ def _at_every_multiple(flush: Flush) -> Any:
     return execute, lambda _: cancel.set()
 
 
-ALSO_RIGHT: list[Flusher] = [_with_a_lock, _at_every_multiple]
+ALSO_RIGHT: list[Flusher] = [
+    _with_an_event,
+    _with_each_flush_in_a_shield,
+    _with_a_last_flush_when_cancelled,
+    _with_a_lock,
+    _at_every_multiple,
+]

@@ -127,8 +127,9 @@ def _check(stoppable: Stoppable, client: Client) -> None:
 def _why_no_steps(run: _Run) -> str:
     if run.value == 0:
         return (
-            "the loop ended before its first step. Was the event set before? The interrupt is a "
-            f"function, `lambda error: stop.set()`, not a call. {run}"
+            "the loop ended before its first step. An event of Dask's is always true: ask it with "
+            "`while not stop.is_set():`. Or was it set before? The interrupt is a function, "
+            f"`lambda error: stop.set()`, not a call. {run}"
         )
     if isinstance(run.value, int):
         return f"it counted steps, and none was made: call `step()`, with its brackets. {run}"
@@ -335,6 +336,18 @@ def _hides_errors(client: Client, step: Step) -> Any:
     return future_actor(lambda: client.submit(work, stop, pure=False), lambda _: stop.set())
 
 
+def _asks_whether_there_is_an_event(client: Client, step: Step) -> Any:
+    def work(stop: Event) -> int:
+        steps = 0
+        while not stop:
+            step()
+            steps += 1
+        return steps
+
+    stop = Event(client=client)
+    return future_actor(lambda: client.submit(work, stop, pure=False), lambda _: stop.set())
+
+
 def _asks_once(client: Client, step: Step) -> Any:
     def work(stop: Event) -> int:
         steps = 0
@@ -375,6 +388,7 @@ MISTAKES: list[Stoppable] = [
     _works_here,
     _gives_nothing_back,
     _hides_errors,
+    _asks_whether_there_is_an_event,
     _asks_once,
     _waits_here_and_hangs,
     _interrupt_takes_no_error,

@@ -30,7 +30,8 @@ from IPython.core.getipython import get_ipython
 from trio_rungroup import RunGroup
 
 _FOR_EVER = 1e6  # virtual seconds
-_MOST_STEPS = 10_000  # of all tasks together: what takes more goes round in circles
+_MOST_STEPS = 300_000  # of all tasks together; a few real seconds
+_MOST_STEPS_OF_AN_ATTEMPT = 10_000  # no exercise needs as many, and a learner is told soon
 _LAST_STEPS = 1_000  # for cleaning up, once it has been cancelled for that
 
 
@@ -40,13 +41,13 @@ def run(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
     Raises:
         TypeError: It has been called already.
         trio.TooSlowError: Everybody waits for something that nobody will do, or somebody
-            goes round in circles.
+            goes round in circles, or so many tasks do so much that it looks like that.
     """
     if inspect.iscoroutine(async_fn):
         async_fn.close()
         name = "group.run" if is_run_of_a_group(async_fn) else async_fn.__name__
         raise TypeError(f"write run({name}), without the brackets: run calls it itself")
-    return _Watched().run(async_fn, *args)
+    return _Watched(_MOST_STEPS).run(async_fn, *args)
 
 
 def is_run_of_a_group(value: object) -> bool:
@@ -62,7 +63,8 @@ class _Watched(trio.abc.Instrument):
     waits in it how to wake it; a task of ours waits there, and answers by raising.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_steps: int) -> None:
+        self.most_steps = most_steps
         self.limit = trio.CancelScope(deadline=_FOR_EVER)
         self.last_limit = trio.CancelScope(deadline=2 * _FOR_EVER)
         self.root: trio.lowlevel.Task | None = None
@@ -75,14 +77,14 @@ class _Watched(trio.abc.Instrument):
 
     @property
     def spins(self) -> bool:
-        return self.steps > _MOST_STEPS
+        return self.steps > self.most_steps
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         del task
         self.steps += 1
-        if self.steps == _MOST_STEPS + 1:
+        if self.steps == self.most_steps + 1:
             self.limit.cancel(reason="this goes round in circles")
-        elif self.steps == _MOST_STEPS + _LAST_STEPS:
+        elif self.steps == self.most_steps + _LAST_STEPS:
             self.last_limit.deadline = 0
 
     def run(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
@@ -100,6 +102,9 @@ class _Watched(trio.abc.Instrument):
         why = "everybody waits for something that nobody will do"
         if self.spins:
             why = "this goes round in circles and does not end"
+            if self.most_steps == _MOST_STEPS:
+                why = f"more than {_MOST_STEPS:,} steps: it goes round in circles, or is too large "
+                why += "for these notebooks"
         raise trio.TooSlowError(why)
 
     async def _main(self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Any:
@@ -150,7 +155,8 @@ class Attempt:
     def not_written(self) -> bool:
         """Whether this is the stub that the learner finds, or has a part of it left."""
         return self.error is not None and any(
-            isinstance(leaf, NotImplementedError) for leaf in leaves_of(self.error)
+            isinstance(leaf, NotImplementedError) and not _asks_whether_an_event_is_true(leaf)
+            for leaf in leaves_of(self.error)
         )
 
 
@@ -168,7 +174,7 @@ def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
         finally:
             ended = trio.current_time()
 
-    watched = _Watched()
+    watched = _Watched(_MOST_STEPS_OF_AN_ATTEMPT)
     try:
         return Attempt(watched.run(main), None, ended)
     except KeyboardInterrupt:
@@ -212,13 +218,20 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
             "that was read inside the nursery's block, before any task has run: read it after the "
             "block, or `await` an event first."
         )
-    if isinstance(leaf, UnboundLocalError) and _is_gone_with_its_except(leaf):
+    if isinstance(leaf, NameError) and _is_gone_with_its_except(leaf):
         return (
             f"{told}. Python deletes the name after `as` when the except block ends: keep it "
             "under another name, `except Exception as exc: error = exc`."
         )
     if isinstance(leaf, UnboundLocalError):
         return f"{told}. A function that assigns to a name makes it its own: see `nonlocal`."
+    if _asks_whether_an_event_is_true(leaf):
+        return f"{told}. An event is asked with `event.is_set()`, not with `if event:`."
+    if "'coroutine' object is not callable" in text:
+        return (
+            "a call was handed over where a function belongs: write `start_soon(one, execute)`, "
+            "not `start_soon(one, execute())`; the task calls it."
+        )
     if "appears to be synchronous" in text:
         return f"{told}. A task runs an `async def`; a plain `def` cannot wait."
     if "asyncio" in text or "event loop" in text or "create_future" in text:
@@ -251,12 +264,19 @@ def _came_out_of_the_block(leaf: BaseException, whole: BaseException) -> bool:
     return not ours.isdisjoint(parents)
 
 
-def _is_gone_with_its_except(error: UnboundLocalError) -> bool:
+def _asks_whether_an_event_is_true(error: BaseException) -> bool:
+    """Tell trio's own NotImplementedError, for `if event:`, from a stub's."""
+    return isinstance(error, NotImplementedError) and "as bools" in str(error)
+
+
+def _is_gone_with_its_except(error: NameError) -> bool:
     """Tell whether the name that has no value stands after an `as`."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    inner = [const for const in frame.f_code.co_consts if inspect.iscode(const)]
     return any(
-        step.opname == "DELETE_FAST" and f"'{step.argval}'" in str(error)
-        for step in dis.get_instructions(frame.f_code)
+        step.opname in {"DELETE_FAST", "DELETE_DEREF"} and f"'{step.argval}'" in str(error)
+        for code in (frame.f_code, *inner)  # the task's own, where the name is `nonlocal`
+        for step in dis.get_instructions(code)
     )
 
 
@@ -282,8 +302,13 @@ def verdict(*demands: tuple[object, str, str]) -> None:
 
 
 def show_hint(hint: str) -> None:
-    """Print a hint in lines that fit below a cell: Jupyter would break them within a word."""
-    print("", *textwrap.wrap(f"Hint: {hint}", 88, break_on_hyphens=False), sep="\n")
+    """Print a hint after a list of demands."""
+    show(f"Hint: {hint}")
+
+
+def show(text: str) -> None:
+    """Print it in lines that fit below a cell: Jupyter would break them within a word."""
+    print("", *textwrap.wrap(text, 88, break_on_hyphens=False), sep="\n")
 
 
 # ---- a picture of what tasks do ----
@@ -442,8 +467,7 @@ def _tree(error: BaseException, indent: str, *, with_lines: bool) -> Iterator[st
                 yield f"{indent}{place}, line {number}{where}"
     if isinstance(error, BaseExceptionGroup):
         yield f"{indent}{type(error).__name__}: {error.message}"
-        parts: list[BaseException] = list(error.exceptions)
-        for part in sorted(parts, key=repr):  # trio collects them in any order
+        for part in error.exceptions:
             yield from _tree(part, indent + "    ", with_lines=with_lines)
     else:
         yield f"{indent}{type(error).__name__}: {error}".rstrip(": ")

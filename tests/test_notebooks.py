@@ -292,6 +292,16 @@ def test_other_right_answers_pass_too(name: str) -> None:
         assert "✗" not in shown, answer
 
 
+def test_what_is_right_by_the_order_in_a_group_is_told_so() -> None:
+    exercises = module_of("exercises", "04")
+    for answer in exercises.ALSO_RIGHT:
+        shown = printed_by(exercises.check, answer)
+        told = "One nursery deeper" in " ".join(shown.split())
+        assert told == (answer in exercises.RIGHT_HERE_ONLY), answer
+    right = module_of("solution", "04").first_error
+    assert "deeper" not in printed_by(exercises.check, right)
+
+
 @every_lesson
 def test_what_the_learner_finds_fails_with_a_hint(name: str) -> None:
     cells = code_of(name)
@@ -497,6 +507,89 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["✗ cancelled from outside", "`Cancelled` was swallowed"],
     ),
     (
+        "04 awaits no call",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            async def one(f):
+                try:
+                    f()
+                except Exception as error:
+                    errors.append(error)
+                    nursery.cancel_scope.cancel()
+            errors = []
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            if errors:
+                raise errors[0]
+        """,
+        ["no job has run", "`await f()`", "!`nonlocal`"],
+    ),
+    (
+        "04 assigns the error to the name after as",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            async def one(f):
+                nonlocal error
+                try:
+                    await f()
+                except Exception as error:
+                    nursery.cancel_scope.cancel()
+            error = None
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            if error is not None:
+                raise error
+        """,
+        ["deletes the name after `as`", "error = exc`", "!see `nonlocal`"],
+    ),
+    (
+        "04 looks at the name after as in another task",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            error = None
+            async def one(f):
+                nonlocal error
+                try:
+                    await f()
+                except Exception as error:
+                    nursery.cancel_scope.cancel()
+                finally:
+                    if error is None:
+                        nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+        """,
+        ["deletes the name after `as`", "error = exc`", "!see `nonlocal`"],
+    ),
+    (
+        "04 asks whether an event is true",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            failed, errors = trio.Event(), []
+            async def one(f):
+                try:
+                    await f()
+                except Exception as error:
+                    if not failed:
+                        errors.append(error)
+                        failed.set()
+                        nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            if failed:
+                raise errors[0]
+        """,
+        ["`event.is_set()`", "!is written"],
+    ),
+    (
         "04 raises nothing",
         "check(first_error)",
         """
@@ -544,6 +637,77 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
             return result
         """,
         ["`nonlocal`"],
+    ),
+    (
+        "05 returns a list from a race",
+        "check_race(race)",
+        """
+        async def race(*async_fns):
+            results = []
+            async def one(f):
+                results.append(await f())
+                nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            return results
+        """,
+        ["return the winner's value, not what you have kept it in", "!must not replace"],
+    ),
+    (
+        "05 awaits in the loop of a race",
+        "check_race(race)",
+        """
+        async def race(*async_fns):
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    result = await f()
+                    nursery.cancel_scope.cancel()
+                    return result
+        """,
+        ["`start_soon` for each", "await none of them in the loop", "!The winner's task"],
+    ),
+    (
+        "05 keeps calls of a race",
+        "check_race(race)",
+        """
+        async def race(*async_fns):
+            results = []
+            async def one(f):
+                results.append(f())
+                nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            return results[0]
+        """,
+        ["nobody has awaited", "`await async_fn()`", "!in the loop"],
+    ),
+    (
+        "05 loses the error of a nonlocal name after as",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            value = error = None
+            stopping = trio.Event()
+            async def one(execute):
+                nonlocal value, error
+                try:
+                    value = await execute()
+                except Exception as error:
+                    pass
+                stopping.set()
+            async with trio.open_nursery() as nursery:
+                for execute, _ in actors:
+                    nursery.start_soon(one, execute)
+                await stopping.wait()
+                for _, interrupt in actors:
+                    await interrupt(error)
+            if error is not None:
+                raise error
+            return value
+        """,
+        ["deletes the name after `as`", "error = exc`", "!see `nonlocal`"],
     ),
     (
         "05 has a mistake of its own",
@@ -653,6 +817,36 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["interrupt takes one: the error", "!returns a pair"],
     ),
     (
+        "06 does not await the event",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            async def execute():
+                while not stopping.is_set():
+                    await report()
+                    with trio.move_on_after(3600):
+                        stopping.wait()
+            return execute, lambda error: stopping.set()
+        """,
+        ["does not wait between two reports", "`await`", "!two things at once"],
+    ),
+    (
+        "06 asks whether an event is true",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            async def execute():
+                while not stopping:
+                    await report()
+                    with trio.move_on_after(3600):
+                        await stopping.wait()
+            return execute, lambda error: stopping.set()
+        """,
+        ["`event.is_set()`", "!is written", "!before anything else"],
+    ),
+    (
         "06 awaits what is not async",
         "check(make_reporter)",
         """
@@ -683,6 +877,76 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
             return execute, interrupt
         """,
         ["without `await`", "!pair"],
+    ),
+    (
+        "07 flushes once too often",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            told = trio.Event()
+            async def execute():
+                while not told.is_set():
+                    with trio.move_on_after(30):
+                        await told.wait()
+                    await flush()
+                await flush()
+            return execute, lambda error: told.set()
+        """,
+        ["once too often", "!a sleep does not"],
+    ),
+    (
+        "07 flushes in the interrupt meanwhile",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            told = trio.Event()
+            async def execute():
+                while True:
+                    with trio.move_on_after(30):
+                        await told.wait()
+                    if told.is_set():
+                        return
+                    await flush()
+            async def interrupt(error):
+                told.set()
+                await flush()
+            return execute, interrupt
+        """,
+        ["two flushes at the same time", "!not after it"],
+    ),
+    (
+        "07 never obeys a cancellation",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            told = trio.Event()
+            async def execute():
+                with trio.CancelScope(shield=True):
+                    while True:
+                        with trio.move_on_after(30):
+                            await told.wait()
+                        last = told.is_set()
+                        await flush()
+                        if last:
+                            return
+            return execute, lambda error: told.set()
+        """,
+        ["✗ cancelled from outside", "no shield around the wait"],
+    ),
+    (
+        "07 asks whether an event is true",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            told = trio.Event()
+            async def execute():
+                while not told:
+                    with trio.move_on_after(30):
+                        await told.wait()
+                    await flush()
+            return execute, lambda error: told.set()
+        """,
+        ["`event.is_set()`", "!is written"],
     ),
     (
         "07 flushes inside the time limit",
@@ -875,6 +1139,34 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         ["`nonlocal`", "!before any task has run"],
     ),
     (
+        "05 calls off a race before it begins",
+        "check_race(race)",
+        "    return results[0]",
+        "        nursery.cancel_scope.cancel()\n    return results[0]",
+        ["before anybody came in", "the winner's task does", "!local name"],
+    ),
+    (
+        "05 starts a call in a task",
+        "check(run_group)",
+        "nursery.start_soon(run_actor, execute)",
+        "nursery.start_soon(run_actor, execute())",
+        ["`start_soon(one, execute)`", "the task calls it", "!your own code"],
+    ),
+    (
+        "05 does not await an actor",
+        "check(run_group)",
+        "await execute()",
+        "execute()",
+        ["no actor has run", "`await execute()`", "!too late"],
+    ),
+    (
+        "05 asks whether an event is true",
+        "check(run_group)",
+        "        stopping.set()",
+        "        if not stopping:\n            stopping.set()",
+        ["`event.is_set()`", "!is written"],
+    ),
+    (
         "05 returns too early from a race",
         "check_race(race)",
         "    return results[0]",
@@ -975,6 +1267,13 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         ["`lambda: client.submit", "before the actor", "!pure=False"],
     ),
     (
+        "08 asks whether an event is true",
+        "check(stoppable)",
+        "while not stop.is_set():",
+        "while not stop:",
+        ["always true", "`while not stop.is_set():`"],
+    ),
+    (
         "08 forgets the brackets of step",
         "check(stoppable)",
         "step()\n",
@@ -1059,6 +1358,32 @@ def test_run_says_what_to_write_for_a_call() -> None:
         helpers.run(RunGroup().run())
     with pytest.raises(TypeError, match=r"write run\(sleep_forever\), without the brackets"):
         helpers.run(trio.sleep_forever())
+
+
+def test_run_takes_much_for_harmless_and_not_for_ever() -> None:
+    helpers = importlib.import_module("helpers")
+
+    async def many() -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(10_000):
+                nursery.start_soon(trio.sleep, 1)
+
+    async def in_circles() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+
+    helpers.run(many)
+    with pytest.raises(trio.TooSlowError, match=r"more than 300,000 steps: .* or is too large"):
+        helpers.run(in_circles)
+    attempt = helpers.attempt(in_circles)
+    assert attempt.spins
+    assert str(attempt) == "it never came back: this goes round in circles and does not end"
+
+
+def test_a_tree_keeps_the_order_of_the_group() -> None:
+    group = ExceptionGroup("two", [ValueError("b"), ValueError("a")])
+    tree = importlib.import_module("helpers").tree_of(group)
+    assert tree.split() == ["ExceptionGroup:", "two", "ValueError:", "b", "ValueError:", "a"]
 
 
 def test_a_timeline_can_be_shown_before_its_run() -> None:
