@@ -106,7 +106,6 @@ def test_the_interface_is_shown_with_its_names_and_defaults() -> None:
 def test_go_and_python_side_by_side_do_the_same() -> None:
     (block,) = (b for b in OTHERS if b.heading == "Go and Python, side by side")
     names: dict[str, Any] = {}
-    exec(RECIPES[0].text, names)
     exec(FIRST.text.partition("async def ticker")[0], names)
     exec(block.text.replace("8080", "0"), names)
 
