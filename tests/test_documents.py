@@ -21,7 +21,7 @@ import trio
 import trio.testing
 from hypercorn.config import Config
 
-from trio_rungroup import RunGroup, SignalReceived
+from trio_rungroup import RunGroup, SignalReceived, signal_actor
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -119,6 +119,36 @@ def test_go_and_python_side_by_side_do_the_same() -> None:
 
     with pytest.RaisesGroup(SignalReceived):
         trio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("with_signal_actor", "end"),
+    [pytest.param(True, 2, id="signal_actor"), pytest.param(False, 61, id="none")],
+)
+def test_in_a_nursery_it_takes_a_signal_actor_for_a_second_ctrl_c_to_reach_the_group(
+    with_signal_actor: bool, end: float
+) -> None:
+    async def press_ctrl_c_twice() -> None:
+        for _ in range(2):
+            await trio.sleep(1)
+            signal.raise_signal(signal.SIGINT)
+
+    async def main() -> None:
+        group = RunGroup(grace=60)
+        group.add(trio.sleep_forever, lambda error: None)
+        if with_signal_actor:
+            group.add(*signal_actor())
+        trio.lowlevel.spawn_system_task(press_ctrl_c_twice)
+        start = trio.current_time()
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(group.run)
+        finally:
+            assert trio.current_time() - start == end
+
+    both = pytest.RaisesGroup(KeyboardInterrupt, SignalReceived)
+    with both if with_signal_actor else pytest.raises(KeyboardInterrupt):
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def test_the_web_server_answers_the_request_in_flight_and_stops(
