@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import http.client
 import inspect
@@ -22,6 +23,7 @@ import trio.testing
 from hypercorn.config import Config
 
 from trio_rungroup import RunGroup, SignalReceived, signal_actor
+from trio_rungroup.testing import check_actor
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -120,6 +122,58 @@ def test_go_and_python_side_by_side_do_the_same() -> None:
 
     with pytest.RaisesGroup(SignalReceived):
         trio.run(main)
+
+
+def function_of_a_recipe(name: str) -> Any:
+    names: dict[str, Any] = {}
+    exec(RECIPES[0].text, names)
+    for block in RECIPES:
+        if f"def {name}(" in block.text:
+            statements = ast.parse(block.text).body
+            (function,) = (s for s in statements if getattr(s, "name", None) == name)
+            exec(ast.unparse(function), names)
+    return names[name]
+
+
+async def test_a_keep_alive_actor_lets_idle_connections_go_and_answers_the_others() -> None:
+    keep_alive_actor = function_of_a_recipe("keep_alive_actor")
+    gone: list[bytes] = []
+
+    async def answer(stream: trio.SocketStream, request: bytes) -> None:
+        if request == b"last":
+            group.interrupt()
+            while len(gone) < 2:
+                await trio.sleep(0.01)
+        await stream.send_all(request)
+
+    async def client(
+        *requests: bytes, task_status: trio.TaskStatus = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        async with await trio.testing.open_stream_to_socket_listener(listeners[0]) as stream:
+            for request in requests:
+                await stream.send_all(request)
+                assert await stream.receive_some() == request
+            task_status.started()
+            assert await stream.receive_some() == b""
+            gone.append(requests[-1])
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    group = RunGroup()
+    group.add(*keep_alive_actor(answer, listeners))
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+            await nursery.start(client, b"first")
+            await nursery.start(client, b"first", b"second")
+            nursery.start_soon(client, b"last")
+    assert sorted(gone[:2]) == [b"first", b"second"]
+    assert gone[2:] == [b"last"]
+
+    made = [
+        keep_alive_actor(answer, await trio.open_tcp_listeners(0, host="127.0.0.1"))
+        for _ in range(3)
+    ]
+    await check_actor(made.pop)
 
 
 @pytest.mark.parametrize(
