@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import http.client
 import inspect
 import math
@@ -22,7 +23,7 @@ import trio
 import trio.testing
 from hypercorn.config import Config
 
-from trio_rungroup import RunGroup, SignalReceived, signal_actor
+from trio_rungroup import RunGroup, SignalReceived, process_actor, signal_actor
 from trio_rungroup.testing import check_actor
 
 ROOT = Path(__file__).parent.parent
@@ -174,6 +175,55 @@ async def test_a_keep_alive_actor_lets_idle_connections_go_and_answers_the_other
         for _ in range(3)
     ]
     await check_actor(made.pop)
+
+
+async def test_what_the_recipes_make_of_an_actor_is_an_actor() -> None:
+    in_turn, restarted = map(function_of_a_recipe, ("in_turn", "restarted"))
+
+    async def fail() -> None:
+        raise OSError
+
+    def sleeper() -> Any:
+        stopped = trio.Event()
+        return stopped.wait, lambda error: stopped.set()
+
+    def process() -> Any:
+        return process_actor(["sleep", "60"])
+
+    await check_actor(lambda: in_turn(*sleeper()))
+    await check_actor(lambda: in_turn(*process()))
+    await check_actor(lambda: restarted(sleeper))
+    await check_actor(lambda: restarted(process))
+    await check_actor(lambda: restarted(lambda: (trio.sleep_forever, None)))
+    await check_actor(lambda: restarted(lambda: (fail, None), delay=0.01))
+    await check_actor(lambda: restarted(lambda: (fail, None), delay=60))  # stopped in the pause
+
+
+async def test_what_fails_as_it_stops_is_not_started_again(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts: list[float] = []
+    start = trio.current_time()
+
+    def make() -> Any:
+        stopped = trio.Event()
+
+        async def execute() -> None:
+            attempts.append(trio.current_time() - start)
+            with trio.move_on_after(3):
+                await stopped.wait()
+            raise OSError(f"failed at {attempts[-1]:g} s")
+
+        return execute, lambda error: stopped.set()
+
+    group = RunGroup()
+    group.add(*function_of_a_recipe("restarted")(make, delay=2), name="poll")
+    group.add(functools.partial(trio.sleep, 6), name="timer")
+    await group.run()
+    assert attempts == [0, 5]
+    (logged,) = caplog.records
+    assert logged.exc_info is not None
+    assert str(logged.exc_info[1]) == "failed at 5 s"
 
 
 @pytest.mark.parametrize(
