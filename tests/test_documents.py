@@ -80,6 +80,15 @@ def test_every_block_is_of_a_kind_that_is_checked() -> None:
     assert len(RECIPES) > 20
 
 
+def test_links_within_the_readme_lead_somewhere() -> None:
+    text = README.read_text("utf-8")
+    headings = re.findall("^#+ (.*)$", text, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    links = set(re.findall(r"\]\(#([^)]*)\)", text))
+    assert links
+    assert links <= anchors
+
+
 def test_the_recipes_print_what_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {"__name__": "readme"}
     for block, following in zip(RECIPES, [*RECIPES[1:], None], strict=True):
