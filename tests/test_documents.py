@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import functools
 import http.client
 import inspect
 import math
@@ -12,14 +14,17 @@ import re
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import trio
 import trio.testing
+from hypercorn.config import Config
 
-from trio_rungroup import RunGroup, SignalReceived
+from trio_rungroup import RunGroup, SignalReceived, process_actor, signal_actor
+from trio_rungroup.testing import check_actor
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -75,6 +80,15 @@ def test_every_block_is_of_a_kind_that_is_checked() -> None:
     assert len(RECIPES) > 20
 
 
+def test_links_within_the_readme_lead_somewhere() -> None:
+    text = README.read_text("utf-8")
+    headings = re.findall("^#+ (.*)$", text, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    links = set(re.findall(r"\]\(#([^)]*)\)", text))
+    assert links
+    assert links <= anchors
+
+
 def test_the_recipes_print_what_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {"__name__": "readme"}
     for block, following in zip(RECIPES, [*RECIPES[1:], None], strict=True):
@@ -82,7 +96,8 @@ def test_the_recipes_print_what_the_readme_says(capsys: pytest.CaptureFixture[st
             run_recipe(block, names)
             shown = following.text if following and following.language == "text" else ""
             assert capsys.readouterr().out == shown, f"README.md, line {block.line}"
-    trio.run(names["test_the_ticker_does_what_a_group_demands"])
+    for name in [name for name in names if name.startswith("test_")]:
+        trio.run(names[name])
 
 
 def test_the_interface_is_shown_with_its_names_and_defaults() -> None:
@@ -106,7 +121,6 @@ def test_the_interface_is_shown_with_its_names_and_defaults() -> None:
 def test_go_and_python_side_by_side_do_the_same() -> None:
     (block,) = (b for b in OTHERS if b.heading == "Go and Python, side by side")
     names: dict[str, Any] = {}
-    exec(RECIPES[0].text, names)
     exec(FIRST.text.partition("async def ticker")[0], names)
     exec(block.text.replace("8080", "0"), names)
 
@@ -120,12 +134,145 @@ def test_go_and_python_side_by_side_do_the_same() -> None:
         trio.run(main)
 
 
-async def test_the_web_server_answers_the_request_in_flight_and_stops() -> None:
-    (block,) = (b for b in RECIPES if b.heading == "Serve a web application")
+def function_of_a_recipe(name: str) -> Any:
     names: dict[str, Any] = {}
     exec(RECIPES[0].text, names)
-    exec(block.text, names)
+    for block in RECIPES:
+        if f"def {name}(" in block.text:
+            statements = ast.parse(block.text).body
+            (function,) = (s for s in statements if getattr(s, "name", None) == name)
+            exec(ast.unparse(function), names)
+    return names[name]
+
+
+async def test_a_keep_alive_actor_lets_idle_connections_go_and_answers_the_others() -> None:
+    keep_alive_actor = function_of_a_recipe("keep_alive_actor")
+    gone: list[bytes] = []
+
+    async def answer(stream: trio.SocketStream, request: bytes) -> None:
+        if request == b"last":
+            group.interrupt()
+            while len(gone) < 2:
+                await trio.sleep(0.01)
+        await stream.send_all(request)
+
+    async def client(
+        *requests: bytes, task_status: trio.TaskStatus = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        async with await trio.testing.open_stream_to_socket_listener(listeners[0]) as stream:
+            for request in requests:
+                await stream.send_all(request)
+                assert await stream.receive_some() == request
+            task_status.started()
+            assert await stream.receive_some() == b""
+            gone.append(requests[-1])
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    group = RunGroup()
+    group.add(*keep_alive_actor(answer, listeners))
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+            await nursery.start(client, b"first")
+            await nursery.start(client, b"first", b"second")
+            nursery.start_soon(client, b"last")
+    assert sorted(gone[:2]) == [b"first", b"second"]
+    assert gone[2:] == [b"last"]
+
+    made = [
+        keep_alive_actor(answer, await trio.open_tcp_listeners(0, host="127.0.0.1"))
+        for _ in range(3)
+    ]
+    await check_actor(made.pop)
+
+
+async def test_what_the_recipes_make_of_an_actor_is_an_actor() -> None:
+    in_turn, restarted = map(function_of_a_recipe, ("in_turn", "restarted"))
+
+    async def fail() -> None:
+        raise OSError
+
+    def sleeper() -> Any:
+        stopped = trio.Event()
+        return stopped.wait, lambda error: stopped.set()
+
+    def process() -> Any:
+        return process_actor(["sleep", "60"])
+
+    await check_actor(lambda: in_turn(*sleeper()))
+    await check_actor(lambda: in_turn(*process()))
+    await check_actor(lambda: restarted(sleeper))
+    await check_actor(lambda: restarted(process))
+    await check_actor(lambda: restarted(lambda: (trio.sleep_forever, None)))
+    await check_actor(lambda: restarted(lambda: (fail, None), delay=0.01))
+    await check_actor(lambda: restarted(lambda: (fail, None), delay=60))  # stopped in the pause
+
+
+async def test_what_fails_as_it_stops_is_not_started_again(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts: list[float] = []
+    start = trio.current_time()
+
+    def make() -> Any:
+        stopped = trio.Event()
+
+        async def execute() -> None:
+            attempts.append(trio.current_time() - start)
+            with trio.move_on_after(3):
+                await stopped.wait()
+            raise OSError(f"failed at {attempts[-1]:g} s")
+
+        return execute, lambda error: stopped.set()
+
+    group = RunGroup()
+    group.add(*function_of_a_recipe("restarted")(make, delay=2), name="poll")
+    group.add(functools.partial(trio.sleep, 6), name="timer")
+    await group.run()
+    assert attempts == [0, 5]
+    (logged,) = caplog.records
+    assert logged.exc_info is not None
+    assert str(logged.exc_info[1]) == "failed at 5 s"
+
+
+@pytest.mark.parametrize(
+    ("with_signal_actor", "end"),
+    [pytest.param(True, 2, id="signal_actor"), pytest.param(False, 61, id="none")],
+)
+def test_in_a_nursery_it_takes_a_signal_actor_for_a_second_ctrl_c_to_reach_the_group(
+    with_signal_actor: bool, end: float
+) -> None:
+    async def press_ctrl_c_twice() -> None:
+        for _ in range(2):
+            await trio.sleep(1)
+            signal.raise_signal(signal.SIGINT)
+
+    async def main() -> None:
+        group = RunGroup(grace=60)
+        group.add(trio.sleep_forever, lambda error: None)
+        if with_signal_actor:
+            group.add(*signal_actor())
+        trio.lowlevel.spawn_system_task(press_ctrl_c_twice)
+        start = trio.current_time()
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(group.run)
+        finally:
+            assert trio.current_time() - start == end
+
+    both = pytest.RaisesGroup(KeyboardInterrupt, SignalReceived)
+    with both if with_signal_actor else pytest.raises(KeyboardInterrupt):
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_the_web_server_answers_the_request_in_flight_and_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (block,) = (b for b in RECIPES if b.heading == "Serve a web application")
+    program = re.sub("^# ", "", block.text, flags=re.MULTILINE)  # its last lines, too
     events: list[str] = []
+    assert Config.graceful_timeout == 3
+    monkeypatch.setattr(Config, "graceful_timeout", 0.05)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -135,7 +282,7 @@ async def test_the_web_server_answers_the_request_in_flight_and_stops() -> None:
                 await send({"type": f"lifespan.{event}.complete"})
             return
         signal.raise_signal(signal.SIGTERM)
-        await trio.sleep(0.1)  # the stop has begun meanwhile
+        await trio.sleep(0.2)  # longer than hypercorn waits of itself
         events.append("response")
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"in time"})
@@ -148,18 +295,19 @@ async def test_the_web_server_answers_the_request_in_flight_and_stops() -> None:
         connection.close()
         return answer
 
-    async def serve() -> None:
-        with pytest.raises(SignalReceived):
-            await names["serve_web"](app, config)
-
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
-    config = names["Config"]()
-    config.bind = [f"fd://{sock.detach()}"]
-    config.errorlog = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve)
-        assert await trio.to_thread.run_sync(get) == (200, b"in time")
+    ours = f'bind="fd://{sock.detach()}", errorlog=None'
+    assert 'bind="127.0.0.1:8000"' in program
+    program = program.replace('bind="127.0.0.1:8000"', ours)
+    names: dict[str, Any] = {"app": app}
+    exec(RECIPES[0].text, names)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(get)
+        with pytest.raises(SystemExit) as caught:
+            exec(program, names)
+        assert answer.result() == (200, b"in time")
+    assert caught.value.code == 128 + signal.SIGTERM
     assert events == ["startup", "response", "shutdown"]
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
