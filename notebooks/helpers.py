@@ -30,7 +30,7 @@ from IPython.core.getipython import get_ipython
 from trio_rungroup import RunGroup
 
 _FOR_EVER = 1e6  # virtual seconds
-_MOST_STEPS = 300_000  # of all tasks together; a few real seconds
+_MOST_STEPS = 100_000  # of all tasks together; a real second or two
 _MOST_STEPS_OF_AN_ATTEMPT = 10_000  # no exercise needs as many, and a learner is told soon
 _LAST_STEPS = 1_000  # for cleaning up, once it has been cancelled for that
 
