@@ -107,6 +107,11 @@ class RunGroup:
         grace: Seconds from the first exit until every actor still running is cancelled.
             The default, infinity, waits for as long as the actors take, as Go does.
 
+    Attributes:
+        grace: As given; what is set later counts from the next `run()` on.
+        record: What happened in the last run, or is happening in this one; `None` before the
+            first.
+
     Raises:
         TypeError: `grace` is not a number.
         ValueError: `grace` is negative or NaN.
@@ -122,7 +127,6 @@ class RunGroup:
 
     grace: float = attrs.field(default=math.inf, kw_only=True, converter=as_grace)
     record: Record | None = attrs.field(default=None, init=False)
-    """What happened in the last run, or is happening in this one; `None` before the first."""
 
     # `list` has no element type here, and calling `list[_Actor]` takes ten times as long.
     _actors: list[_Actor] = attrs.field(factory=lambda: [], init=False)  # noqa: PIE807
@@ -212,8 +216,9 @@ class RunGroup:
         """Run all actors; when the first exits, interrupt all and wait for every one.
 
         `await nursery.start(group.run)` returns once all actors have begun and those with
-        `reports_started` have called `started()`; its value is `{name: started value}`.
-        Go: `Group.Run`.
+        `reports_started` have called `started()`; its value is `{name: started value}`. A group
+        that ends cleanly before that makes it raise trio's RuntimeError; `record.first` tells
+        who has ended it. Go: `Group.Run`.
 
         Checkpoints:
             Always at least one; an empty group returns `None` after it.
@@ -222,7 +227,8 @@ class RunGroup:
             A request to stop: the interrupts are called with the `trio.Cancelled`, then it
             goes on its way. When the stop has already begun for another reason it is a
             second request, and ends every grace at once. So it is with Ctrl-C where this is
-            awaited by the main task: the first one stops in order, the second one now.
+            awaited by the main task: the first one stops in order, the second one now. (In a
+            nursery it is not: there a group needs a `signal_actor` to hear of the second one.)
             A second request reaches groups in this one, too. One gap: where no actor here has
             an interrupt, and one is a function that runs a group of its own, a `cancel()`
             around this one, when the stop has begun, does not reach that group (a timeout does,
