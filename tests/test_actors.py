@@ -368,6 +368,83 @@ async def test_what_is_left_of_the_group_is_killed_when_the_leader_exits(tmp_pat
     assert [is_alive(pid) for pid in await until_written(pids)] == [False]
 
 
+async def stopped_once_written(group: RunGroup, path: Path) -> None:
+    async def stop() -> None:
+        await until_written(path)
+
+    group.add(stop)
+    with trio.fail_after(PATIENCE):
+        await group.run()
+
+
+@pytest.mark.parametrize("script", ["{}; true", "trap 'exit 0' TERM; {} & wait"])
+async def test_what_a_shell_runs_has_the_grace_though_the_shell_dies_at_once(
+    tmp_path: Path, script: str
+) -> None:
+    pids, stopped = tmp_path / "pids", tmp_path / "stopped"
+    server = f"trap 'sleep 0.3; touch {stopped}; exit' TERM; echo $$ > {pids}; "
+    server = f'sh -c "{server} while :; do sleep 0.01; done"'
+    group = RunGroup()
+    group.add(*process_actor(script.format(server), shell=True), grace=PATIENCE)
+    await stopped_once_written(group, pids)
+    assert stopped.exists()
+    assert group.record is not None
+    assert group.record.actors[0].how == "returned"
+
+
+IGNORES = "(trap '' TERM; echo $$ > {}; sleep 60) & wait"
+
+
+async def test_what_a_shell_runs_is_killed_when_the_grace_has_ended(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    group = RunGroup()
+    group.add(*process_actor(IGNORES.format(pids), shell=True), grace=0.2)
+    before = trio.current_time()
+    await stopped_once_written(group, pids)
+    assert trio.current_time() - before < 10
+    assert group.record is not None
+    assert group.record.actors[0].how == "cancelled"
+
+
+async def test_what_a_shell_leaves_behind_cannot_hold_the_actor_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = tmp_path / "pids"
+    group = RunGroup()
+    group.add(*process_actor(IGNORES.format(pids), shell=True))
+    monkeypatch.setattr("trio_rungroup._actors._LEADERLESS", 0.3)  # 10 would be long for a test
+    await stopped_once_written(group, pids)
+    assert group.record is not None
+    (actor, _) = group.record.actors
+    assert actor.how == "returned"
+    assert actor.interrupted is not None
+    assert actor.exited is not None
+    assert actor.exited - actor.interrupted >= 0.3
+
+
+async def test_zombies_that_nobody_reaps_do_not_keep_a_group_alive(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = f"""
+import os, time
+if os.fork() == 0:
+    if os.fork():
+        os.setsid()  # leaves the group, and waits for nobody
+        with open({str(pids)!r}, "w") as file:
+            print(os.getpid(), file=file)
+time.sleep(60)
+"""
+    group = RunGroup()
+    group.add(*process_actor(python(code)))
+    await stopped_once_written(group, pids)
+    (parent,) = await until_written(pids)
+    os.kill(parent, signal.SIGKILL)
+    assert group.record is not None
+    (actor, _) = group.record.actors
+    assert actor.interrupted is not None
+    assert actor.exited is not None
+    assert actor.exited - actor.interrupted < 5
+
+
 async def test_a_process_that_is_stopped_hears_of_it_too(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     group = RunGroup()

@@ -63,6 +63,7 @@ Each COMMAND is one argument, split into words as a shell does; no shell runs it
 line of output is passed on with the command's name before it. When the first command
 exits, the others get SIGTERM, and those that are still there when the grace has ended get
 SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one kills them at once.
+What a command leaves behind is killed: where it was told to exit, 10 seconds later.
 Whatever has been written is passed on before the end, however slow its reader is; after a
 signal, for a second longer than the grace. At the end, standard error shows a timeline.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import glob
 import inspect
 import logging
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
 import trio
@@ -30,6 +32,7 @@ _Listener: TypeAlias = trio.abc.Listener[Any]
 _log: Final = logging.getLogger("trio_rungroup")
 _taken: Final[set[int]] = set()
 _MOST_QUEUED: Final = 0xFFFF  # connections; what trio asks the kernel to queue
+_LEADERLESS: Final = 10.0  # seconds that a process group has at most when its leader has exited
 
 
 class SignalReceived(Exception):  # noqa: N818 - it is news, not an error; so is Go's
@@ -167,9 +170,16 @@ def process_actor(
     The process leads a process group of its own. What it starts belongs to that group too, unless
     it leaves it, as a daemon does. The interrupt sends SIGTERM to the whole group (and SIGCONT, in
     case it is stopped); after it, death by SIGTERM or SIGKILL is a clean return. Where the process
-    has not been started yet, the actor returns without it. When the process exits, what is left
-    of its group is killed before the actor returns. Its standard input is the null device, and
-    in the background, where it is, reading /dev/tty suspends it.
+    has not been started yet, the actor returns without it.
+
+    When the process exits, what is left of its group is killed before the actor returns: at once,
+    or after the interrupt 10 seconds later, if it has not ended by then. So what a shell runs may
+    stop in order, though the shell itself dies of SIGTERM at once.
+
+    Its standard input is the null device, and in the background, where it is, reading /dev/tty
+    suspends it. Should this process die without clean-up (of SIGKILL, a second SIGTERM, a SIGHUP
+    that nobody waits for), its processes run on; so for a program in a terminal use
+    `signal_actor(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)`.
 
     Cancellation:
         When the grace has expired, or from outside: SIGKILL to the group; the actor exits
@@ -217,6 +227,9 @@ def process_actor(
             if interrupted:  # while it was being started
                 _ask_group(started)
             await started.wait()
+            if interrupted:
+                with trio.move_on_after(_LEADERLESS):
+                    await _until_gone(started.pid)
         finally:
             process = None
             await _end_group(started)
@@ -566,6 +579,38 @@ def _ask_group(process: trio.Process) -> None:
 def _has_left_its_group(process: trio.Process) -> bool:
     # Until it is reaped, which only we do, its number is given to no other one.
     return process.poll() is None and os.getpgid(process.pid) != process.pid
+
+
+def _is_living(pid: int, group: int) -> bool:
+    """Tell whether a process is in a group, and not only as a zombie."""
+    try:
+        if os.getpgid(pid) != group:
+            return False
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:  # it has gone
+        return False
+    state = stat.rpartition(b")")[2].split()[0]  # before it: the name, which may hold anything
+    return state not in (b"Z", b"X")
+
+
+async def _until_gone(group: int) -> None:
+    """Wait until nobody is left in a process group, but for zombies.
+
+    Those stay until their new parent reaps them, and process 1 of a container never may.
+    """
+    living: list[int] = []
+    pause = 0.001
+    while _signal_group(group, 0):
+        living = [pid for pid in living if _is_living(pid, group)]
+        # Most are gone in a moment, and then there is no need to go through all processes. Where
+        # there is no /proc, zombies are not told apart; macOS does that for killpg.
+        if not living and pause > 0.01:
+            pids = glob.glob("[0-9]*", root_dir="/proc")  # noqa: PTH207 - it is the fastest
+            living = [pid for pid in map(int, pids) if _is_living(pid, group)]
+            if pids and not living:
+                return
+        await trio.sleep(pause)
+        pause = min(2 * pause, 0.1)
 
 
 async def _end_group(process: trio.Process) -> None:
