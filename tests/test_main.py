@@ -426,6 +426,28 @@ def test_a_second_signal_kills_all_at_once() -> None:
     assert status == 128 + signal.SIGINT
 
 
+def test_a_signal_sent_twice_at_once_as_timeout_does_is_one() -> None:
+    bye = "echo term; sleep 0.2; echo bye; exit 0"
+    with started("--grace", "1000", SAYS_BYE.replace("echo bye; exit 0", bye)) as process:
+        read_lines(process.stdout, 1)
+        for _ in range(3):
+            process.terminate()
+            time.sleep(0.005)
+        status, out, _ = end(process)
+    assert out == b"sh | term\nsh | bye\n"
+    assert status == 128 + signal.SIGTERM
+
+
+def test_the_same_signal_a_moment_later_is_the_second() -> None:
+    with started("--grace", "1000", STUBBORN) as process:
+        read_lines(process.stdout, 1)
+        process.terminate()
+        read_until(process.stderr, b"received signal SIGTERM")
+        time.sleep(0.2)
+        process.terminate()
+        assert end(process)[0] == 128 + signal.SIGTERM
+
+
 @pytest.mark.parametrize("more", [(), (signal.SIGHUP, signal.SIGQUIT)])
 def test_two_signals_at_the_same_moment_are_two(more: tuple[signal.Signals, ...]) -> None:
     with started("--grace", "1000", STUBBORN) as process:
@@ -485,7 +507,7 @@ def test_the_first_exit_settles_the_status_whatever_signals_come_later() -> None
         read_until(process.stdout, b"term\n")
         process.send_signal(signal.SIGINT)
         read_until(process.stderr, b"received signal SIGINT")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         assert end(process)[0] == 3
 
 
@@ -593,6 +615,7 @@ def test_ctrl_c_twice_in_a_terminal_kills_all_at_once() -> None:
         read_until(keyboard, b"sh   \x1b[0m | ready", b"sh #2\x1b[0m | ready")
         os.write(keyboard, b"\x03")
         read_until(keyboard, b"a second signal kills")
+        time.sleep(0.2)  # or it is the echo of the first
         os.write(keyboard, b"\x03")
         screen = read_all(keyboard)
         assert process.wait(PATIENCE) == 128 + signal.SIGINT

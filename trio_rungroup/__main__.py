@@ -44,6 +44,7 @@ from trio_rungroup import Record, RunGroup, SignalReceived, process_actor
 # SIGHUP (the terminal was closed) and SIGQUIT (its Ctrl-\) would leave the commands behind.
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _CHUNK: Final = 65536  # bytes read at once, and the longest line that is kept whole
+_ECHO: Final = 0.1  # seconds in which timeout(1) sends its signal twice: to us, and to our group
 _LAST_WORDS: Final = 1.0  # seconds to pass on what is left when somebody wants us to end
 _FILES: Final = 5  # open files for each command: two pipes, and what trio waits for its exit by
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
@@ -316,7 +317,7 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
 
     Hands back the first.
     """
-    stopped_by = 0
+    stopped_by, stopped_at = 0, -math.inf
     is_over = False
     last_words_end = math.inf  # only a signal limits them
     at_once, passing_on, watching = trio.CancelScope(), trio.CancelScope(), trio.CancelScope()
@@ -352,10 +353,12 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
                     passing_on.deadline = trio.current_time() + _LAST_WORDS
                     say(f"{received}: no longer waiting for the output to be read")
                 elif not stopped_by:
-                    stopped_by = number
+                    stopped_by, stopped_at = number, trio.current_time()
                     group.interrupt(received)
                     last_words_end = trio.current_time() + grace + _LAST_WORDS
                     say(f"{received}: stopping; a second signal kills")
+                elif number == stopped_by and trio.current_time() <= stopped_at + _ECHO:
+                    pass  # it is the same one
                 elif number != signal.SIGHUP:  # sent twice: by the terminal and the shell
                     at_once.cancel(reason="a second signal")
                     last_words_end = trio.current_time()
