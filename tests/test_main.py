@@ -650,6 +650,17 @@ def test_killing_the_command_also_ends_one_that_runs_inside() -> None:
     wait_for_the_guard()
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard needs /proc")
+def test_a_guard_that_is_stopped_does_not_hold_the_end_up() -> None:
+    with started(when("go", "true")) as process:
+        # Of its main thread, that is: another one starts the commands.
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        assert wait_until(lambda: children.read_text() != "")
+        os.kill(int(children.read_text()), signal.SIGSTOP)
+        Path("go").touch()
+        assert end(process)[0] == 0
+
+
 def test_names_are_coloured_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "")
     with terminal("--quiet", "echo hello") as (_, keyboard):
@@ -721,6 +732,36 @@ def test_ctrl_c_after_the_run_is_no_reason_for_a_traceback() -> None:
             assert process.wait(timeout=PATIENCE) == -signal.SIGINT
         assert read_all(read_end).strip() == b""
     wait_for_the_guard()
+
+
+# No thread can be started once there is a file, as when a user has as many processes as allowed.
+NO_THREADS = """
+import pathlib, sys, threading
+import trio._core._thread_cache
+
+def start(thread):
+    if pathlib.Path("no-threads").exists():
+        raise RuntimeError("can't start new thread")
+    start_thread(thread)
+
+start_thread, threading.Thread.start = threading.Thread.start, start
+trio._core._thread_cache.IDLE_TIMEOUT = 0.1  # seconds that a thread is kept for later use
+from trio_rungroup.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_a_command_for_which_no_thread_can_be_started_is_told_in_one_line() -> None:
+    Path("no-threads").touch()
+    done = run("--quiet", "sh -c 'exit 3'", command=(sys.executable, "-c", NO_THREADS))
+    assert done.stderr == b"trio-rungroup: cannot start sh: can't start new thread\n"
+    assert done.returncode == 126
+
+
+def test_output_is_passed_on_where_no_thread_can_be_started_for_it() -> None:
+    talks = "sh -c 'touch no-threads; sleep 1; echo hello; exit 3'"
+    done = run("--quiet", talks, command=(sys.executable, "-c", NO_THREADS))
+    assert (done.stdout, done.stderr, done.returncode) == (b"sh | hello\n", b"", 3)
 
 
 # ---- exit status ----

@@ -237,16 +237,15 @@ def _guarded() -> Generator[dict[str, str]]:
             os.setsid()  # so Ctrl-C and a guard of those who started us do not end it
             os.dup2(ours, 0)
             os.closerange(1, 65536)
-            if os.read(0, 1) == b"":
-                _kill_all(os.fsencode(mark), session)
+            os.read(0, 1)  # nobody writes
+            _kill_all(os.fsencode(mark), session)
         finally:
             os._exit(0)
     os.close(ours)
     try:
         yield environment
     finally:
-        with contextlib.suppress(OSError):
-            os.write(theirs, b"\n")
+        os.kill(guard, signal.SIGKILL)  # one that somebody has stopped would not hear of it
         os.close(theirs)
         os.waitpid(guard, 0)
 
@@ -328,8 +327,9 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
             async with trio.open_nursery() as passing:
                 for pipe in pipes:
                     passing.start_soon(pipe.pass_on)
-                # The record keeps what is suppressed here.
-                with at_once, contextlib.suppress(subprocess.CalledProcessError, OSError):
+                # The record keeps what is suppressed here. RuntimeError: no thread to start one in.
+                errors = subprocess.CalledProcessError, OSError, RuntimeError
+                with at_once, contextlib.suppress(*errors):
                     await group.run(task_status=task_status)
                 is_over = True
                 # Not before: that would close pipes that commands still write into.
@@ -430,7 +430,10 @@ class _Output:
                 return
             self.usable = False  # for good, if this fails or is given up halfway
             try:
-                await trio.to_thread.run_sync(_write, self.fd, lines, abandon_on_cancel=True)
+                try:
+                    await trio.to_thread.run_sync(_write, self.fd, lines, abandon_on_cancel=True)
+                except RuntimeError:  # no thread can be started: better be held up than say nothing
+                    _write(self.fd, lines)
                 self.usable = True
             except OSError as error:
                 self.failure = error
