@@ -673,6 +673,12 @@ def test_names_are_not_coloured_where_no_color_is_set(monkeypatch: pytest.Monkey
         assert read_all(keyboard) == b"echo | hello\r\n"
 
 
+def test_names_are_not_coloured_on_a_terminal_that_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    with terminal("--quiet", "echo hello") as (_, keyboard):
+        assert read_all(keyboard) == b"echo | hello\r\n"
+
+
 # ---- when the output fails ----
 
 
@@ -775,6 +781,27 @@ def test_the_exit_status_is_that_of_the_first_command_to_exit(command: str, stat
     assert run(command, FOREVER).returncode == status
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--", "--quiet"),
+        ("--quiet", "--", "--quiet"),
+        ("--", FOREVER, "--quiet"),
+        (FOREVER, "--", "--"),
+    ],
+)
+def test_what_comes_after_two_dashes_is_a_command(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("--quiet", "--"):
+        Path(name).write_text("#!/bin/sh\nexit 3\n")
+        Path(name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{Path.cwd()}:{os.environ['PATH']}")
+    done = run(*arguments)
+    assert done.returncode == 3
+    assert (done.stderr == b"") == (arguments[0] == "--quiet")
+
+
 def test_words_that_are_not_in_quotes_are_told_to_be() -> None:
     done = run("python", "-m", "http.server")
     assert done.returncode == 2
@@ -784,9 +811,7 @@ def test_words_that_are_not_in_quotes_are_told_to_be() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "program", ["no-such-program", "./no-such-program", "./" + "x" * 300, "/bin", ""]
-)
+@pytest.mark.parametrize("program", ["no-such-program", "./no-such-program", "./" + "x" * 300, ""])
 def test_nothing_is_started_when_a_program_is_not_found(program: str) -> None:
     for command, hint in ((f"'{program}'", "each command is"), (f"'{program}' x", "no shell")):
         done = run("touch started", command)
@@ -800,6 +825,12 @@ def test_nothing_is_started_when_a_file_is_not_executable() -> None:
     done = run("touch started", "./script")
     assert done.returncode == 126
     assert done.stderr == b"trio-rungroup: not executable: ./script (chmod +x makes it so)\n"
+    assert not Path("started").exists()
+
+
+def test_nothing_is_started_when_a_program_is_a_directory() -> None:
+    done = run("touch started", "/bin")
+    assert (done.returncode, done.stderr) == (126, b"trio-rungroup: is a directory: /bin\n")
     assert not Path("started").exists()
 
 
@@ -847,6 +878,7 @@ def test_words_are_split_as_by_a_shell(words: str) -> None:
         (("touch started", "--grace", "soon"), b"must be 0 or more seconds, not 'soon'"),
         (("touch started", "--timeline", "no/where.svg"), b"cannot write the timeline"),
         (("touch started", "--no-such-option"), b"--no-such-option"),
+        (("touch started", "--", ""), b"is empty"),
     ],
 )
 def test_nothing_is_started_when_the_arguments_are_wrong(
@@ -893,6 +925,25 @@ def test_the_picture_of_the_timeline_is_written_to_a_file() -> None:
     done = run("--timeline", "picture.svg", "--quiet", "sh -c 'exit 3'", FOREVER)
     assert (done.returncode, done.stderr) == (3, b"")
     assert "<svg" in Path("picture.svg").read_text(encoding="utf-8")
+
+
+def test_an_older_picture_is_kept_until_there_is_a_new_one() -> None:
+    Path("picture.svg").write_text("before " * 10_000)
+    with started("--timeline", "picture.svg", WAITS) as process:
+        read_lines(process.stdout, 1)
+        process.kill()
+        end(process)
+    wait_for_the_guard()
+    assert Path("picture.svg").read_text() == "before " * 10_000
+    assert run("--timeline", "picture.svg", "--quiet", "true").returncode == 0
+    assert Path("picture.svg").read_text().startswith("<svg")
+    assert "before" not in Path("picture.svg").read_text()
+
+
+def test_the_picture_can_be_written_into_a_pipe() -> None:
+    done = run("--timeline", "/dev/stdout", "--quiet", "echo hello")
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"echo | hello\n<svg")
 
 
 @pytest.mark.parametrize(("command", "status"), [("true", 1), ("sh -c 'exit 3'", 3)])

@@ -60,11 +60,12 @@ _SHELL: Final = "no shell runs it: where you need one, write 'sh -c \"...\"'"
 _HELP: Final = """\
 Run commands together; when the first one exits, stop the others.
 
-Each COMMAND is one argument, split into words as a shell does; no shell runs it. Every
-line of output is passed on with the command's name before it. When the first command
-exits, the others get SIGTERM, and those that are still there when the grace has ended get
-SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one kills them at once.
-What a command leaves behind is killed: where it was told to exit, 10 seconds later.
+Each COMMAND is one argument, split into words as a shell does, but # begins no comment; no
+shell runs it. Every line of output is passed on with the command's name before it. When
+the first command exits, the others get SIGTERM, and those that are still there when the
+grace has ended get SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one
+kills them at once. What a command leaves behind when it exits is killed; when it was told
+to exit, 10 seconds later, for a shell does not wait for what it runs.
 Whatever has been written is passed on before the end, however slow its reader is; after a
 signal, for a second longer than the grace. At the end, standard error shows a timeline.
 
@@ -84,12 +85,13 @@ example:
 exit status:
   that of the first command to exit; 128 + n if signal n ended it, or all of them; 141 if
   nobody reads the output; 127 if a program is not found, 126 if it cannot be started; 2
-  for wrong arguments; 1 if the output cannot be written."""
+  for wrong arguments; 1 if what the commands write, or FILE.svg, cannot be written."""
 
 
 def main() -> int:
     """Run the command line; hand back the exit status."""
-    # Before and after the run, Ctrl-C ends us as it ends any program: without a traceback.
+    # Before and after the run, Ctrl-C ends us as it ends any program: without a traceback (but for
+    # the 0.3 seconds until here, in which Python imports us).
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Were it ignored, as whoever starts us may have it, nobody's exit status could be had.
@@ -125,7 +127,11 @@ def _main() -> int:
     add("--quiet", action="store_true", help="show no timeline at the end")
     add("--version", action="store_true", help="show the version")
     add("-h", "--help", action="store_true", help="show this help")
-    options, unknown = parser.parse_known_intermixed_args()
+    # Apart from the rest, since this way of parsing looks for options after a "--", too.
+    arguments = sys.argv[1:]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options, unknown = parser.parse_known_intermixed_args(arguments[:end])
+    options.commands += parser.parse_args(arguments[end:]).commands
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)} ({_QUOTE})")
     # Not print(): what that holds back would fail, unseen by us, when the interpreter exits.
@@ -144,8 +150,8 @@ def _main() -> int:
             parser.exit(*_not_found(words))
     picture = None
     if options.timeline is not None:
-        try:  # before anything is started, to tell what cannot be written
-            picture = options.timeline.open("w", encoding="utf-8", errors="backslashreplace")
+        try:  # before anything is started, to tell what cannot be written; but keep what it holds
+            picture = options.timeline.open("a", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             parser.error(f"cannot write the timeline: {error}")
     _allow_open_files(_FILES * (len(options.commands) + 20))
@@ -159,6 +165,8 @@ def _main() -> int:
 def _drawn(record: Record, picture: TextIO) -> bool:
     try:
         with picture:
+            with contextlib.suppress(OSError):  # it may be a pipe, or a terminal
+                picture.truncate(0)
             picture.write(record.to_svg())
     except OSError as error:
         _write(2, _line(f"trio-rungroup: cannot write the timeline: {error}"))
@@ -184,7 +192,9 @@ def _words(command: str) -> list[str]:
 def _not_found(words: Sequence[str]) -> tuple[int, str]:
     """Tell the exit status, and what to say, where the first word names no program."""
     program = words[0]
-    if os.sep in program and os.path.isfile(program):  # noqa: PTH113 - Path's may raise
+    if os.sep in program and os.path.isdir(program):  # noqa: PTH112 - Path's may raise
+        return 126, f"trio-rungroup: is a directory: {program}\n"
+    if os.sep in program and os.path.isfile(program):  # noqa: PTH113
         return 126, f"trio-rungroup: not executable: {program} (chmod +x makes it so)\n"
     hint = _QUOTE if len(words) == 1 else _SHELL
     return 127, f"trio-rungroup: program not found: {program} ({hint})\n"
@@ -418,7 +428,8 @@ class _Output:
         self.fd = fd
         self.name = name
         self.on_failure = on_failure
-        self.coloured = os.isatty(fd) and not os.environ.get("NO_COLOR")
+        colourless = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        self.coloured = os.isatty(fd) and not colourless
         self.turn = trio.Lock()
         self.usable = True
         self.failure: OSError | None = None
