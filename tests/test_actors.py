@@ -229,6 +229,20 @@ async def test_scope_actor_refuses_what_is_no_scope() -> None:
         scope_actor(wrong)
     with pytest.raises(ValueError, match="behind the shield"):
         scope_actor(trio.CancelScope(shield=True))
+    with pytest.raises(
+        TypeError, match=r"in place of trio\.fail_after\(5\) write trio\.move_on_after"
+    ):
+        scope_actor(trio.fail_after(5))  # type: ignore[arg-type]
+
+
+async def test_a_scope_that_has_been_shielded_since_is_refused_when_the_group_runs() -> None:
+    group, scope = RunGroup(), trio.CancelScope()
+    group.add(*scope_actor(scope))
+    scope.shield = True
+    group.add(after(0))
+    error = await raised_by(group)
+    assert isinstance(error, ValueError)
+    assert "behind the shield" in str(error)
 
 
 # ---- process_actor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import glob
 import inspect
 import logging
 import os
@@ -32,6 +31,7 @@ _Listener: TypeAlias = trio.abc.Listener[Any]
 _log: Final = logging.getLogger("trio_rungroup")
 _taken: Final[set[int]] = set()
 _MOST_QUEUED: Final = 0xFFFF  # connections; what trio asks the kernel to queue
+_HAS_PROC: Final = Path("/proc/self/stat").exists()
 _LEADERLESS: Final = 10.0  # seconds that a process group has at most when its leader has exited
 
 
@@ -73,6 +73,10 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
     The handlers that were there before are back as soon as it exits. So a second Ctrl-C
     ends every grace (trio raises KeyboardInterrupt in the main task, which should be the
     one that awaits `run()`), and a second SIGTERM kills this process without clean-up.
+
+    A child that is forked meanwhile, and executes no other program (multiprocessing's "fork"),
+    inherits the handlers, and so ignores these signals, `terminate()` as well. Use "spawn" or
+    "forkserver".
 
     Main thread only, and one `signal_actor` per signal at a time.
 
@@ -119,7 +123,8 @@ def scope_actor(scope: trio.CancelScope) -> tuple[Execute, None]:
     actor runs once.
 
     Cancellation:
-        It may be cancelled at any time; that is its interrupt.
+        It may be cancelled at any time; that is its interrupt. So nobody may shield the scope
+        while the group runs: the group could not stop.
 
     Args:
         scope: A `trio.CancelScope` that nobody has entered.
@@ -128,23 +133,24 @@ def scope_actor(scope: trio.CancelScope) -> tuple[Execute, None]:
         ScopeCancelled: From `execute`, when the scope is cancelled.
         trio.TooSlowError: From `execute`, when its deadline passes.
         TypeError: `scope` is no `trio.CancelScope`.
-        ValueError: `scope` has been entered already, or is shielded.
+        ValueError: `scope` has been entered already, or is shielded; from `execute`, when it has
+            been shielded since.
     """
     if not isinstance(scope, trio.CancelScope):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"scope_actor() takes a trio.CancelScope, not {type(scope).__name__}")
+        raise TypeError(
+            f"scope_actor() takes a trio.CancelScope, not {type(scope).__name__}; in place of "
+            "trio.fail_after(5) write trio.move_on_after(5), which ends with TooSlowError here"
+        )
     if scope.is_relative is None:
         raise ValueError(
             "scope_actor() enters the scope itself, and a scope can be entered only once; "
             "pass a new trio.CancelScope() and cancel that one"
         )
-    if scope.shield:
-        raise ValueError(
-            "scope_actor() could not be interrupted behind the shield of this scope; pass a "
-            "trio.CancelScope() without shield=True"
-        )
+    _refuse_shield(scope)
 
     @enable_ki_protection
     async def scope_actor() -> NoReturn:
+        _refuse_shield(scope)
         source = ""
         with scope:
             try:
@@ -159,6 +165,14 @@ def scope_actor(scope: trio.CancelScope) -> tuple[Execute, None]:
 
     scope_actor.__qualname__ = "scope_actor"
     return scope_actor, None
+
+
+def _refuse_shield(scope: trio.CancelScope) -> None:
+    if scope.shield:
+        raise ValueError(
+            "scope_actor() could not be interrupted behind the shield of this scope; pass a "
+            "trio.CancelScope() without shield=True"
+        )
 
 
 def process_actor(
@@ -405,10 +419,16 @@ def future_actor(
     the `set` of a `distributed.Event`. A future cancelled after its interrupt is a clean
     return.
 
+    Ctrl-C in a terminal reaches the processes of a pool as well; work that it ends after the
+    interrupt is a clean return, too. So that they may finish their work, let them ignore it:
+    `ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))`.
+
     Cancellation:
         When the grace has expired, or from outside: the future is cancelled, and the actor
         exits at once, whatever the engine does. Should a thread be fetching the result from
-        another machine by then, it is abandoned, with a warning.
+        another machine by then, it is abandoned, with a warning. This ends the actor, not the
+        work: leaving the `with` of a pool, and the end of the program, wait for what still
+        runs there. Pass an interrupt that the work listens to.
 
     Args:
         submit: A function without parameters that hands back the future. It is called in
@@ -461,6 +481,7 @@ def future_actor(
             # No SystemExit or the like is hidden because the future was cancelled as well.
             if interrupted and (
                 _is_cancelled_error(error)
+                or _is_ctrl_c_elsewhere(error)
                 or (isinstance(error, Exception) and submitted.cancelled())
             ):
                 return None
@@ -603,11 +624,11 @@ async def _until_gone(group: int) -> None:
     while _signal_group(group, 0):
         living = [pid for pid in living if _is_living(pid, group)]
         # Most are gone in a moment, and then there is no need to go through all processes. Where
-        # there is no /proc, zombies are not told apart; macOS does that for killpg.
-        if not living and pause > 0.01:
-            pids = glob.glob("[0-9]*", root_dir="/proc")  # noqa: PTH207 - it is the fastest
-            living = [pid for pid in map(int, pids) if _is_living(pid, group)]
-            if pids and not living:
+        # Linux's /proc is not, zombies are not told apart; on macOS killpg does that.
+        if not living and pause > 0.01 and _HAS_PROC:
+            pids = map(int, filter(str.isdecimal, os.listdir("/proc")))  # noqa: PTH208 - faster
+            living = [pid for pid in pids if _is_living(pid, group)]
+            if not living:
                 return
         await trio.sleep(pause)
         pause = min(2 * pause, 0.1)
@@ -752,6 +773,12 @@ def _check_future(future: _Future) -> _Future:
                 "future_actor() takes a function that hands back a future, an object with "
                 f"add_done_callback, result, cancel and cancelled, not {type(future).__name__}"
             )
+    if getattr(future, "_asyncio_future_blocking", None) is not None:
+        raise TypeError(
+            "future_actor() cannot wait for an asyncio future, which is done only where its loop "
+            "runs: run the loop in a thread and write future_actor(lambda: "
+            "asyncio.run_coroutine_threadsafe(work(), loop))"
+        )
     return future
 
 
@@ -797,6 +824,12 @@ async def _result_of(future: _Future) -> object:
 def _is_cancelled_error(error: BaseException) -> bool:
     # By name: concurrent.futures has one, asyncio another, and engines derive their own.
     return any(base.__name__ == "CancelledError" for base in type(error).__mro__)
+
+
+def _is_ctrl_c_elsewhere(error: BaseException) -> bool:
+    # The one that has stopped us has reached the processes of a pool, too. The cause is the
+    # traceback that came along; what is raised in this process has none.
+    return isinstance(error, KeyboardInterrupt) and error.__cause__ is not None
 
 
 def _warn(message: str, *args: object) -> None:
