@@ -556,6 +556,20 @@ def test_options_that_process_actor_sets_itself_are_refused(option: str) -> None
         process_actor(["true"], **options)
 
 
+@pytest.mark.parametrize("option", ["grace", "name", "ends_group", "reports_started"])
+def test_options_of_add_are_shown_their_place(option: str) -> None:
+    options: dict[str, Any] = {option: 3}
+    with pytest.raises(TypeError, match=rf"add\(\*process_actor\(...\), {option}=...\)"):
+        process_actor(["true"], **options)
+
+
+@pytest.mark.parametrize("option", ["check", "capture_output", "timeout", "input"])
+def test_options_that_only_subprocess_run_has_are_refused(option: str) -> None:
+    options: dict[str, Any] = {option: None}
+    with pytest.raises(TypeError, match=f"takes no {option}, unlike subprocess.run"):
+        process_actor(["true"], **options)
+
+
 def test_a_command_in_one_string_is_refused_without_a_shell() -> None:
     with pytest.raises(TypeError, match=r"here \['sleep', '1'\]; .* needs shell=True"):
         process_actor("sleep 1")

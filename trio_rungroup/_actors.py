@@ -210,7 +210,7 @@ def process_actor(
         subprocess.CalledProcessError: From `execute`, when the exit status is not 0.
         OSError: From `execute`, when the process cannot be started.
         TypeError: The command is no list of words, or an option is one that this function sets
-            itself, or a pipe, or for a pipe.
+            itself, or a pipe, or for a pipe, or for another function.
         ValueError: The command is empty.
         NotImplementedError: On Windows.
 
@@ -504,16 +504,29 @@ def future_actor(
     return future_actor, stop
 
 
+_REFUSED_OPTIONS: Final = {
+    "stdin process_group start_new_session preexec_fn": (
+        "process_actor() takes no {option}: the process reads from the null device and leads a "
+        "process group of its own"
+    ),
+    "grace name ends_group reports_started": (
+        "{option} is for add(): write group.add(*process_actor(...), {option}=...)"
+    ),
+    "check capture_output timeout input": (
+        "process_actor() takes no {option}, unlike subprocess.run(): its options are those of "
+        "trio.lowlevel.open_process()"
+    ),
+}
+
+
 def _check_command(command: object, options: dict[str, object]) -> None:
     if sys.platform == "win32":  # pragma: no cover
         raise NotImplementedError("process_actor() needs process groups, which are POSIX only")
     _check_words(command, shell=bool(options.get("shell")))
-    for option in ("stdin", "process_group", "start_new_session", "preexec_fn"):
-        if option in options:
-            raise TypeError(
-                f"process_actor() takes no {option}: the process reads from the null device "
-                "and leads a process group of its own"
-            )
+    for names, refusal in _REFUSED_OPTIONS.items():
+        for option in names.split():
+            if option in options:
+                raise TypeError(refusal.format(option=option))
     for option in ("universal_newlines", "text", "encoding", "errors", "bufsize"):
         if options.get(option):
             raise TypeError(
