@@ -656,10 +656,9 @@ async def _end_group(process: trio.Process) -> None:
     with trio.CancelScope(shield=True):
         await process.wait()
         # The rest are not our children and cannot be awaited, only looked for; and not for
-        # long, for they stay on as zombies until their new parent reaps them, if it does.
-        with trio.move_on_after(0.1 if left else 0):
-            while _signal_group(process.pid, 0):
-                await trio.sleep(0.001)
+        # long, since even SIGKILL may have to wait for what the kernel does for them.
+        with trio.move_on_after(1 if left else 0):
+            await _until_gone(process.pid)
 
 
 def _check_listeners(
