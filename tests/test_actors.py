@@ -391,7 +391,12 @@ async def stopped_once_written(group: RunGroup, path: Path) -> None:
         await group.run()
 
 
-@pytest.mark.parametrize("script", ["{}; true", "trap 'exit 0' TERM; {} & wait"])
+SOON_GONE = "sh -c 'trap \"sleep 0.1; exit\" TERM; while :; do sleep 0.01; done'"
+
+
+@pytest.mark.parametrize(
+    "script", ["{}; true", f"trap 'exit 0' TERM; {SOON_GONE} & sleep 0.1; {{}} & wait"]
+)
 async def test_what_a_shell_runs_has_the_grace_though_the_shell_dies_at_once(
     tmp_path: Path, script: str
 ) -> None:
