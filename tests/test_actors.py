@@ -229,6 +229,20 @@ async def test_scope_actor_refuses_what_is_no_scope() -> None:
         scope_actor(wrong)
     with pytest.raises(ValueError, match="behind the shield"):
         scope_actor(trio.CancelScope(shield=True))
+    with pytest.raises(
+        TypeError, match=r"in place of trio\.fail_after\(5\) write trio\.move_on_after"
+    ):
+        scope_actor(trio.fail_after(5))  # type: ignore[arg-type]
+
+
+async def test_a_scope_that_has_been_shielded_since_is_refused_when_the_group_runs() -> None:
+    group, scope = RunGroup(), trio.CancelScope()
+    group.add(*scope_actor(scope))
+    scope.shield = True
+    group.add(after(0))
+    error = await raised_by(group)
+    assert isinstance(error, ValueError)
+    assert "behind the shield" in str(error)
 
 
 # ---- process_actor
@@ -242,7 +256,7 @@ def is_alive(pid: int) -> bool:
     """Tell whether a process runs; one that nobody has reaped yet does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
 
@@ -368,6 +382,88 @@ async def test_what_is_left_of_the_group_is_killed_when_the_leader_exits(tmp_pat
     assert [is_alive(pid) for pid in await until_written(pids)] == [False]
 
 
+async def stopped_once_written(group: RunGroup, path: Path) -> None:
+    async def stop() -> None:
+        await until_written(path)
+
+    group.add(stop)
+    with trio.fail_after(PATIENCE):
+        await group.run()
+
+
+SOON_GONE = "sh -c 'trap \"sleep 0.1; exit\" TERM; while :; do sleep 0.01; done'"
+
+
+@pytest.mark.parametrize(
+    "script", ["{}; true", f"trap 'exit 0' TERM; {SOON_GONE} & sleep 0.1; {{}} & wait"]
+)
+async def test_what_a_shell_runs_has_the_grace_though_the_shell_dies_at_once(
+    tmp_path: Path, script: str
+) -> None:
+    pids, stopped = tmp_path / "pids", tmp_path / "stopped"
+    server = f"trap 'sleep 0.3; touch {stopped}; exit' TERM; echo $$ > {pids}; "
+    server = f'sh -c "{server} while :; do sleep 0.01; done"'
+    group = RunGroup()
+    group.add(*process_actor(script.format(server), shell=True), grace=PATIENCE)
+    await stopped_once_written(group, pids)
+    assert stopped.exists()
+    assert group.record is not None
+    assert group.record.actors[0].how == "returned"
+
+
+IGNORES = "(trap '' TERM; echo $$ > {}; sleep 60) & wait"
+
+
+async def test_what_a_shell_runs_is_killed_when_the_grace_has_ended(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    group = RunGroup()
+    group.add(*process_actor(IGNORES.format(pids), shell=True), grace=0.2)
+    before = trio.current_time()
+    await stopped_once_written(group, pids)
+    assert trio.current_time() - before < 10
+    assert group.record is not None
+    assert group.record.actors[0].how == "cancelled"
+
+
+async def test_what_a_shell_leaves_behind_cannot_hold_the_actor_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = tmp_path / "pids"
+    group = RunGroup()
+    group.add(*process_actor(IGNORES.format(pids), shell=True))
+    monkeypatch.setattr("trio_rungroup._actors._LEADERLESS", 0.3)  # 10 would be long for a test
+    await stopped_once_written(group, pids)
+    assert group.record is not None
+    (actor, _) = group.record.actors
+    assert actor.how == "returned"
+    assert actor.interrupted is not None
+    assert actor.exited is not None
+    assert actor.exited - actor.interrupted >= 0.3
+
+
+async def test_zombies_that_nobody_reaps_do_not_keep_a_group_alive(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = f"""
+import os, time
+if os.fork() == 0:
+    if os.fork():
+        os.setsid()  # leaves the group, and waits for nobody
+        with open({str(pids)!r}, "w") as file:
+            print(os.getpid(), file=file)
+time.sleep(60)
+"""
+    group = RunGroup()
+    group.add(*process_actor(python(code)))
+    await stopped_once_written(group, pids)
+    (parent,) = await until_written(pids)
+    os.kill(parent, signal.SIGKILL)
+    assert group.record is not None
+    (actor, _) = group.record.actors
+    assert actor.interrupted is not None
+    assert actor.exited is not None
+    assert actor.exited - actor.interrupted < 5
+
+
 async def test_a_process_that_is_stopped_hears_of_it_too(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     group = RunGroup()
@@ -462,6 +558,20 @@ async def test_a_group_with_a_process_can_be_run_again() -> None:
 def test_options_that_process_actor_sets_itself_are_refused(option: str) -> None:
     options: dict[str, Any] = {option: None}
     with pytest.raises(TypeError, match=f"takes no {option}: the process reads from the null"):
+        process_actor(["true"], **options)
+
+
+@pytest.mark.parametrize("option", ["grace", "name", "ends_group", "reports_started"])
+def test_options_of_add_are_shown_their_place(option: str) -> None:
+    options: dict[str, Any] = {option: 3}
+    with pytest.raises(TypeError, match=rf"add\(\*process_actor\(...\), {option}=...\)"):
+        process_actor(["true"], **options)
+
+
+@pytest.mark.parametrize("option", ["check", "capture_output", "timeout", "input"])
+def test_options_that_only_subprocess_run_has_are_refused(option: str) -> None:
+    options: dict[str, Any] = {option: None}
+    with pytest.raises(TypeError, match=f"takes no {option}, unlike subprocess.run"):
         process_actor(["true"], **options)
 
 

@@ -176,6 +176,43 @@ async def test_a_cancelled_future_does_not_hide_what_is_more_than_an_error(
     assert caught.value is error
 
 
+def ctrl_c_in(processes: ProcessPoolExecutor) -> BaseException:
+    error = processes.submit(signal.raise_signal, signal.SIGINT).exception()
+    assert isinstance(error, KeyboardInterrupt)
+    return error
+
+
+async def test_ctrl_c_that_has_ended_the_work_elsewhere_too_is_no_second_one(
+    processes: ProcessPoolExecutor,
+) -> None:
+    # The terminal sends it to the processes of a pool as well as to us.
+    error, future, stopped = ctrl_c_in(processes), Future[None](), trio.Event()
+
+    async def wind_down() -> None:
+        await stopped.wait()
+        await trio.sleep(0.1)
+
+    group = RunGroup()
+    group.add(*future_actor(lambda: future, lambda _: future.set_exception(error)))
+    group.add(wind_down, lambda _: stopped.set(), grace=60)
+    group.add(trio.lowlevel.checkpoint)
+    await group.run()
+    assert group.record is not None
+    assert [actor.how for actor in group.record.actors] == ["returned"] * 3
+
+
+async def test_ctrl_c_in_the_work_before_the_interrupt_is_raised(
+    processes: ProcessPoolExecutor,
+) -> None:
+    error, future = ctrl_c_in(processes), Future[None]()
+    future.set_exception(error)
+    group = RunGroup()
+    group.add(*future_actor(lambda: future))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        await group.run()
+    assert caught.value is error
+
+
 async def test_what_runs_already_is_stopped_by_an_interrupt_it_listens_to(
     pool: ThreadPoolExecutor,
 ) -> None:
@@ -431,6 +468,10 @@ async def test_what_is_no_future_is_refused() -> None:
         await refuse(submit)[0]()
     with pytest.raises(TypeError, match=r"hands back a future, .* not NoneType"):
         await refuse(lambda: None)[0]()
+    loop = asyncio.new_event_loop()
+    with pytest.raises(TypeError, match=r"an asyncio future.*asyncio\.run_coroutine_threadsafe\("):
+        await refuse(loop.create_future)[0]()
+    loop.close()
     for wrong in (Future[None](), submit()):  # the coroutine is closed
         with pytest.raises(TypeError, match="takes a function that submits the work"):
             refuse(wrong)

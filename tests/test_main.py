@@ -426,6 +426,28 @@ def test_a_second_signal_kills_all_at_once() -> None:
     assert status == 128 + signal.SIGINT
 
 
+def test_a_signal_sent_twice_at_once_as_timeout_does_is_one() -> None:
+    bye = "echo term; sleep 0.2; echo bye; exit 0"
+    with started("--grace", "1000", SAYS_BYE.replace("echo bye; exit 0", bye)) as process:
+        read_lines(process.stdout, 1)
+        for _ in range(3):
+            process.terminate()
+            time.sleep(0.005)
+        status, out, _ = end(process)
+    assert out == b"sh | term\nsh | bye\n"
+    assert status == 128 + signal.SIGTERM
+
+
+def test_the_same_signal_a_moment_later_is_the_second() -> None:
+    with started("--grace", "1000", STUBBORN) as process:
+        read_lines(process.stdout, 1)
+        process.terminate()
+        read_until(process.stderr, b"received signal SIGTERM")
+        time.sleep(0.2)
+        process.terminate()
+        assert end(process)[0] == 128 + signal.SIGTERM
+
+
 @pytest.mark.parametrize("more", [(), (signal.SIGHUP, signal.SIGQUIT)])
 def test_two_signals_at_the_same_moment_are_two(more: tuple[signal.Signals, ...]) -> None:
     with started("--grace", "1000", STUBBORN) as process:
@@ -441,6 +463,7 @@ def test_a_terminal_that_hangs_up_twice_asks_once() -> None:
         read_lines(process.stdout, 1)
         process.send_signal(signal.SIGHUP)
         read_until(process.stdout, b"term\n")
+        time.sleep(0.2)  # later than any signal that is sent twice
         process.send_signal(signal.SIGHUP)
         time.sleep(0.2)  # it does nothing, and that cannot be waited for
         Path("go").touch()
@@ -485,7 +508,7 @@ def test_the_first_exit_settles_the_status_whatever_signals_come_later() -> None
         read_until(process.stdout, b"term\n")
         process.send_signal(signal.SIGINT)
         read_until(process.stderr, b"received signal SIGINT")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         assert end(process)[0] == 3
 
 
@@ -593,6 +616,7 @@ def test_ctrl_c_twice_in_a_terminal_kills_all_at_once() -> None:
         read_until(keyboard, b"sh   \x1b[0m | ready", b"sh #2\x1b[0m | ready")
         os.write(keyboard, b"\x03")
         read_until(keyboard, b"a second signal kills")
+        time.sleep(0.2)  # or it is the echo of the first
         os.write(keyboard, b"\x03")
         screen = read_all(keyboard)
         assert process.wait(PATIENCE) == 128 + signal.SIGINT
@@ -627,6 +651,17 @@ def test_killing_the_command_also_ends_one_that_runs_inside() -> None:
     wait_for_the_guard()
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard needs /proc")
+def test_a_guard_that_is_stopped_does_not_hold_the_end_up() -> None:
+    with started(when("go", "true")) as process:
+        # Of its main thread, that is: another one starts the commands.
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        assert wait_until(lambda: children.read_text() != "")
+        os.kill(int(children.read_text()), signal.SIGSTOP)
+        Path("go").touch()
+        assert end(process)[0] == 0
+
+
 def test_names_are_coloured_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "")
     with terminal("--quiet", "echo hello") as (_, keyboard):
@@ -635,6 +670,12 @@ def test_names_are_coloured_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_names_are_not_coloured_where_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
+    with terminal("--quiet", "echo hello") as (_, keyboard):
+        assert read_all(keyboard) == b"echo | hello\r\n"
+
+
+def test_names_are_not_coloured_on_a_terminal_that_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
     with terminal("--quiet", "echo hello") as (_, keyboard):
         assert read_all(keyboard) == b"echo | hello\r\n"
 
@@ -700,6 +741,36 @@ def test_ctrl_c_after_the_run_is_no_reason_for_a_traceback() -> None:
     wait_for_the_guard()
 
 
+# No thread can be started once there is a file, as when a user has as many processes as allowed.
+NO_THREADS = """
+import pathlib, sys, threading
+import trio._core._thread_cache
+
+def start(thread):
+    if pathlib.Path("no-threads").exists():
+        raise RuntimeError("can't start new thread")
+    start_thread(thread)
+
+start_thread, threading.Thread.start = threading.Thread.start, start
+trio._core._thread_cache.IDLE_TIMEOUT = 0.1  # seconds that a thread is kept for later use
+from trio_rungroup.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_a_command_for_which_no_thread_can_be_started_is_told_in_one_line() -> None:
+    Path("no-threads").touch()
+    done = run("--quiet", "sh -c 'exit 3'", command=(sys.executable, "-c", NO_THREADS))
+    assert done.stderr == b"trio-rungroup: cannot start sh: can't start new thread\n"
+    assert done.returncode == 126
+
+
+def test_output_is_passed_on_where_no_thread_can_be_started_for_it() -> None:
+    talks = "sh -c 'touch no-threads; sleep 1; echo hello; exit 3'"
+    done = run("--quiet", talks, command=(sys.executable, "-c", NO_THREADS))
+    assert (done.stdout, done.stderr, done.returncode) == (b"sh | hello\n", b"", 3)
+
+
 # ---- exit status ----
 
 
@@ -711,6 +782,27 @@ def test_the_exit_status_is_that_of_the_first_command_to_exit(command: str, stat
     assert run(command, FOREVER).returncode == status
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--", "--quiet"),
+        ("--quiet", "--", "--quiet"),
+        ("--", FOREVER, "--quiet"),
+        (FOREVER, "--", "--"),
+    ],
+)
+def test_what_comes_after_two_dashes_is_a_command(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("--quiet", "--"):
+        Path(name).write_text("#!/bin/sh\nexit 3\n")
+        Path(name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{Path.cwd()}:{os.environ['PATH']}")
+    done = run(*arguments)
+    assert done.returncode == 3
+    assert (done.stderr == b"") == (arguments[0] == "--quiet")
+
+
 def test_words_that_are_not_in_quotes_are_told_to_be() -> None:
     done = run("python", "-m", "http.server")
     assert done.returncode == 2
@@ -720,9 +812,7 @@ def test_words_that_are_not_in_quotes_are_told_to_be() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "program", ["no-such-program", "./no-such-program", "./" + "x" * 300, "/bin", ""]
-)
+@pytest.mark.parametrize("program", ["no-such-program", "./no-such-program", "./" + "x" * 300, ""])
 def test_nothing_is_started_when_a_program_is_not_found(program: str) -> None:
     for command, hint in ((f"'{program}'", "each command is"), (f"'{program}' x", "no shell")):
         done = run("touch started", command)
@@ -736,6 +826,12 @@ def test_nothing_is_started_when_a_file_is_not_executable() -> None:
     done = run("touch started", "./script")
     assert done.returncode == 126
     assert done.stderr == b"trio-rungroup: not executable: ./script (chmod +x makes it so)\n"
+    assert not Path("started").exists()
+
+
+def test_nothing_is_started_when_a_program_is_a_directory() -> None:
+    done = run("touch started", "/bin")
+    assert (done.returncode, done.stderr) == (126, b"trio-rungroup: is a directory: /bin\n")
     assert not Path("started").exists()
 
 
@@ -783,6 +879,7 @@ def test_words_are_split_as_by_a_shell(words: str) -> None:
         (("touch started", "--grace", "soon"), b"must be 0 or more seconds, not 'soon'"),
         (("touch started", "--timeline", "no/where.svg"), b"cannot write the timeline"),
         (("touch started", "--no-such-option"), b"--no-such-option"),
+        (("touch started", "--", ""), b"is empty"),
     ],
 )
 def test_nothing_is_started_when_the_arguments_are_wrong(
@@ -829,6 +926,25 @@ def test_the_picture_of_the_timeline_is_written_to_a_file() -> None:
     done = run("--timeline", "picture.svg", "--quiet", "sh -c 'exit 3'", FOREVER)
     assert (done.returncode, done.stderr) == (3, b"")
     assert "<svg" in Path("picture.svg").read_text(encoding="utf-8")
+
+
+def test_an_older_picture_is_kept_until_there_is_a_new_one() -> None:
+    Path("picture.svg").write_text("before " * 10_000)
+    with started("--timeline", "picture.svg", WAITS) as process:
+        read_lines(process.stdout, 1)
+        process.kill()
+        end(process)
+    wait_for_the_guard()
+    assert Path("picture.svg").read_text() == "before " * 10_000
+    assert run("--timeline", "picture.svg", "--quiet", "true").returncode == 0
+    assert Path("picture.svg").read_text().startswith("<svg")
+    assert "before" not in Path("picture.svg").read_text()
+
+
+def test_the_picture_can_be_written_into_a_pipe() -> None:
+    done = run("--timeline", "/dev/stdout", "--quiet", "echo hello")
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"echo | hello\n<svg")
 
 
 @pytest.mark.parametrize(("command", "status"), [("true", 1), ("sh -c 'exit 3'", 3)])

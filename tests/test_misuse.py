@@ -160,7 +160,9 @@ def test_an_argument_given_as_the_interrupt_is_refused(thing: Any) -> None:
 
 
 def test_a_coroutine_object_given_as_the_interrupt_is_refused_and_closed() -> None:
-    with pytest.raises(TypeError, match="the second argument of add"):
+    with pytest.raises(
+        TypeError, match=r"the interrupt itself, .*: write ticker, or .* instead of"
+    ):
         RunGroup().add(ticker, ticker())  # type: ignore[arg-type]
 
 

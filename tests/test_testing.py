@@ -7,6 +7,7 @@ import contextvars
 import functools
 import gc
 import inspect
+import pydoc
 import signal
 import socket
 import threading
@@ -25,6 +26,7 @@ from trio_rungroup import (
     process_actor,
     scope_actor,
     signal_actor,
+    testing,
     thread_actor,
 )
 from trio_rungroup.testing import check_actor
@@ -189,7 +191,42 @@ async def test_interrupts_are_given_errors_and_none() -> None:
         return stop.wait, interrupt
 
     await check_actor(factory)
-    assert given == ["NoneType", "RuntimeError", "NoneType"]
+    assert given == ["NoneType", "RuntimeError", "Cancelled"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_interrupt_may_end_in_the_cancellation_it_is_given(is_async: bool) -> None:
+    def factory() -> Pair:
+        stop = trio.Event()
+
+        def interrupt(error: BaseException | None) -> None:
+            stop.set()
+            if isinstance(error, trio.Cancelled):
+                raise error
+
+        async def later(error: BaseException | None) -> None:
+            interrupt(error)
+
+        return stop.wait, later if is_async else interrupt
+
+    await check_actor(factory)
+
+
+async def test_an_interrupt_that_can_only_do_with_errors_is_found() -> None:
+    def factory() -> Pair:
+        stop = trio.Event()
+
+        def interrupt(error: BaseException | None) -> None:
+            stop.set()
+            if not isinstance(error, Exception | None):
+                raise TypeError("who has ever heard of that")
+
+        return stop.wait, interrupt
+
+    with pytest.raises(
+        AssertionError, match="must be harmless, but the interrupt raised TypeError"
+    ):
+        await check_actor(factory)
 
 
 # ---- planted faults ----
@@ -666,8 +703,31 @@ async def test_what_is_no_pair_is_refused() -> None:
 
 async def test_a_pair_that_is_not_fresh_and_remembers_its_stop_is_refused() -> None:
     execute, interrupt = server()
-    with pytest.raises(TypeError, match="it returned the same one again, and that exited"):
+    with pytest.raises(TypeError, match="it returned the same one again, or one"):
         await check_actor(lambda: (execute, interrupt))
+
+
+async def test_pairs_that_share_what_the_first_one_has_used_up_are_refused() -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    with pytest.raises(TypeError, match="or one that shares something with an earlier one"):
+        await check_actor(lambda: listener_actor(trio.aclose_forcefully, listeners))
+
+
+async def test_pairs_can_be_made_beforehand_where_that_needs_an_await() -> None:
+    made = [
+        listener_actor(trio.aclose_forcefully, await trio.open_tcp_listeners(0, host="127.0.0.1"))
+        for _ in range(3)
+    ]
+    await check_actor(made.pop)
+    assert made == []
+
+
+async def test_an_actor_that_exits_by_itself_about_when_it_is_told_to_passes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    del autojump_clock
+    for _ in range(20):
+        await check_actor(lambda: (functools.partial(trio.sleep, 0.1), None))
 
 
 async def test_a_pair_that_is_not_fresh_but_forgets_its_stop_is_tried_like_any_other() -> None:
@@ -700,5 +760,18 @@ async def test_an_async_maker_of_pairs_is_refused_and_its_coroutine_closed() -> 
         raise AssertionError("nobody awaits it")
 
     check: Callable[..., Awaitable[None]] = check_actor
-    with pytest.raises(TypeError, match="it returned an object of type coroutine"):
+    with pytest.raises(TypeError, match=r"await an async one beforehand: .*check_actor\(made.pop"):
         await check(make)
+
+
+def test_a_clock_that_stands_still_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="this MockClock stands still; use autojump_clock"):
+        trio.run(check_actor, server, clock=trio.testing.MockClock())
+    trio.run(check_actor, server, clock=trio.testing.MockClock(rate=10))
+
+
+def test_help_shows_the_checker_and_nothing_else() -> None:
+    text = pydoc.plain(pydoc.render_doc(testing))
+    assert "check_actor(" in text
+    assert "task.context.run" not in text
+    assert "TypeAlias" not in text.partition("__annotations__")[0]

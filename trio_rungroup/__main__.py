@@ -44,6 +44,7 @@ from trio_rungroup import Record, RunGroup, SignalReceived, process_actor
 # SIGHUP (the terminal was closed) and SIGQUIT (its Ctrl-\) would leave the commands behind.
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _CHUNK: Final = 65536  # bytes read at once, and the longest line that is kept whole
+_ECHO: Final = 0.1  # seconds in which timeout(1) sends its signal twice: to us, and to our group
 _LAST_WORDS: Final = 1.0  # seconds to pass on what is left when somebody wants us to end
 _FILES: Final = 5  # open files for each command: two pipes, and what trio waits for its exit by
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
@@ -59,10 +60,12 @@ _SHELL: Final = "no shell runs it: where you need one, write 'sh -c \"...\"'"
 _HELP: Final = """\
 Run commands together; when the first one exits, stop the others.
 
-Each COMMAND is one argument, split into words as a shell does; no shell runs it. Every
-line of output is passed on with the command's name before it. When the first command
-exits, the others get SIGTERM, and those that are still there when the grace has ended get
-SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one kills them at once.
+Each COMMAND is one argument, split into words as a shell does, but # begins no comment; no
+shell runs it. Every line of output is passed on with the command's name before it. When
+the first command exits, the others get SIGTERM, and those that are still there when the
+grace has ended get SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one
+kills them at once. What a command leaves behind when it exits is killed: at once, or where
+it was told to exit, when the grace has ended, after 10 seconds at most.
 Whatever has been written is passed on before the end, however slow its reader is; after a
 signal, for a second longer than the grace. At the end, standard error shows a timeline.
 
@@ -82,12 +85,13 @@ example:
 exit status:
   that of the first command to exit; 128 + n if signal n ended it, or all of them; 141 if
   nobody reads the output; 127 if a program is not found, 126 if it cannot be started; 2
-  for wrong arguments; 1 if the output cannot be written."""
+  for wrong arguments; 1 if what the commands write, or FILE.svg, cannot be written."""
 
 
 def main() -> int:
     """Run the command line; hand back the exit status."""
-    # Before and after the run, Ctrl-C ends us as it ends any program: without a traceback.
+    # Before and after the run, Ctrl-C ends us as it ends any program: without a traceback (but for
+    # the 0.3 seconds until here, in which Python imports us).
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Were it ignored, as whoever starts us may have it, nobody's exit status could be had.
@@ -123,7 +127,11 @@ def _main() -> int:
     add("--quiet", action="store_true", help="show no timeline at the end")
     add("--version", action="store_true", help="show the version")
     add("-h", "--help", action="store_true", help="show this help")
-    options, unknown = parser.parse_known_intermixed_args()
+    # Apart from the rest, since this way of parsing looks for options after a "--", too.
+    arguments = sys.argv[1:]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options, unknown = parser.parse_known_intermixed_args(arguments[:end])
+    options.commands += parser.parse_args(arguments[end:]).commands
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)} ({_QUOTE})")
     # Not print(): what that holds back would fail, unseen by us, when the interpreter exits.
@@ -142,8 +150,8 @@ def _main() -> int:
             parser.exit(*_not_found(words))
     picture = None
     if options.timeline is not None:
-        try:  # before anything is started, to tell what cannot be written
-            picture = options.timeline.open("w", encoding="utf-8", errors="backslashreplace")
+        try:  # before anything is started, to tell what cannot be written; but keep what it holds
+            picture = options.timeline.open("a", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             parser.error(f"cannot write the timeline: {error}")
     _allow_open_files(_FILES * (len(options.commands) + 20))
@@ -157,6 +165,8 @@ def _main() -> int:
 def _drawn(record: Record, picture: TextIO) -> bool:
     try:
         with picture:
+            with contextlib.suppress(OSError):  # it may be a pipe, or a terminal
+                picture.truncate(0)
             picture.write(record.to_svg())
     except OSError as error:
         _write(2, _line(f"trio-rungroup: cannot write the timeline: {error}"))
@@ -182,7 +192,9 @@ def _words(command: str) -> list[str]:
 def _not_found(words: Sequence[str]) -> tuple[int, str]:
     """Tell the exit status, and what to say, where the first word names no program."""
     program = words[0]
-    if os.sep in program and os.path.isfile(program):  # noqa: PTH113 - Path's may raise
+    if os.sep in program and os.path.isdir(program):  # noqa: PTH112 - Path's may raise
+        return 126, f"trio-rungroup: is a directory: {program}\n"
+    if os.sep in program and os.path.isfile(program):  # noqa: PTH113
         return 126, f"trio-rungroup: not executable: {program} (chmod +x makes it so)\n"
     hint = _QUOTE if len(words) == 1 else _SHELL
     return 127, f"trio-rungroup: program not found: {program} ({hint})\n"
@@ -235,16 +247,15 @@ def _guarded() -> Generator[dict[str, str]]:
             os.setsid()  # so Ctrl-C and a guard of those who started us do not end it
             os.dup2(ours, 0)
             os.closerange(1, 65536)
-            if os.read(0, 1) == b"":
-                _kill_all(os.fsencode(mark), session)
+            os.read(0, 1)  # nobody writes
+            _kill_all(os.fsencode(mark), session)
         finally:
             os._exit(0)
     os.close(ours)
     try:
         yield environment
     finally:
-        with contextlib.suppress(OSError):
-            os.write(theirs, b"\n")
+        os.kill(guard, signal.SIGKILL)  # one that somebody has stopped would not hear of it
         os.close(theirs)
         os.waitpid(guard, 0)
 
@@ -315,7 +326,7 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
 
     Hands back the first.
     """
-    stopped_by = 0
+    stopped_by, stopped_at = 0, -math.inf
     is_over = False
     last_words_end = math.inf  # only a signal limits them
     at_once, passing_on, watching = trio.CancelScope(), trio.CancelScope(), trio.CancelScope()
@@ -326,8 +337,9 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
             async with trio.open_nursery() as passing:
                 for pipe in pipes:
                     passing.start_soon(pipe.pass_on)
-                # The record keeps what is suppressed here.
-                with at_once, contextlib.suppress(subprocess.CalledProcessError, OSError):
+                # The record keeps what is suppressed here. RuntimeError: no thread to start one in.
+                errors = subprocess.CalledProcessError, OSError, RuntimeError
+                with at_once, contextlib.suppress(*errors):
                     await group.run(task_status=task_status)
                 is_over = True
                 # Not before: that would close pipes that commands still write into.
@@ -351,10 +363,12 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
                     passing_on.deadline = trio.current_time() + _LAST_WORDS
                     say(f"{received}: no longer waiting for the output to be read")
                 elif not stopped_by:
-                    stopped_by = number
+                    stopped_by, stopped_at = number, trio.current_time()
                     group.interrupt(received)
                     last_words_end = trio.current_time() + grace + _LAST_WORDS
                     say(f"{received}: stopping; a second signal kills")
+                elif number == stopped_by and trio.current_time() <= stopped_at + _ECHO:
+                    pass  # it is the same one
                 elif number != signal.SIGHUP:  # sent twice: by the terminal and the shell
                     at_once.cancel(reason="a second signal")
                     last_words_end = trio.current_time()
@@ -414,7 +428,8 @@ class _Output:
         self.fd = fd
         self.name = name
         self.on_failure = on_failure
-        self.coloured = os.isatty(fd) and not os.environ.get("NO_COLOR")
+        colourless = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        self.coloured = os.isatty(fd) and not colourless
         self.turn = trio.Lock()
         self.usable = True
         self.failure: OSError | None = None
@@ -426,7 +441,10 @@ class _Output:
                 return
             self.usable = False  # for good, if this fails or is given up halfway
             try:
-                await trio.to_thread.run_sync(_write, self.fd, lines, abandon_on_cancel=True)
+                try:
+                    await trio.to_thread.run_sync(_write, self.fd, lines, abandon_on_cancel=True)
+                except RuntimeError:  # no thread can be started: better be held up than say nothing
+                    _write(self.fd, lines)
                 self.usable = True
             except OSError as error:
                 self.failure = error

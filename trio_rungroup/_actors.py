@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
 import trio
@@ -30,6 +31,8 @@ _Listener: TypeAlias = trio.abc.Listener[Any]
 _log: Final = logging.getLogger("trio_rungroup")
 _taken: Final[set[int]] = set()
 _MOST_QUEUED: Final = 0xFFFF  # connections; what trio asks the kernel to queue
+_HAS_PROC: Final = Path("/proc/self/stat").exists()
+_LEADERLESS: Final = 10.0  # seconds that a process group has at most when its leader has exited
 
 
 class SignalReceived(Exception):  # noqa: N818 - it is news, not an error; so is Go's
@@ -70,6 +73,10 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
     The handlers that were there before are back as soon as it exits. So a second Ctrl-C
     ends every grace (trio raises KeyboardInterrupt in the main task, which should be the
     one that awaits `run()`), and a second SIGTERM kills this process without clean-up.
+
+    A child that is forked meanwhile, and executes no other program (multiprocessing's "fork"),
+    inherits the handlers, and so ignores these signals, `terminate()` as well. Use "spawn" or
+    "forkserver".
 
     Main thread only, and one `signal_actor` per signal at a time.
 
@@ -116,7 +123,8 @@ def scope_actor(scope: trio.CancelScope) -> tuple[Execute, None]:
     actor runs once.
 
     Cancellation:
-        It may be cancelled at any time; that is its interrupt.
+        It may be cancelled at any time; that is its interrupt. So nobody may shield the scope
+        while the group runs: the group could not stop.
 
     Args:
         scope: A `trio.CancelScope` that nobody has entered.
@@ -125,23 +133,24 @@ def scope_actor(scope: trio.CancelScope) -> tuple[Execute, None]:
         ScopeCancelled: From `execute`, when the scope is cancelled.
         trio.TooSlowError: From `execute`, when its deadline passes.
         TypeError: `scope` is no `trio.CancelScope`.
-        ValueError: `scope` has been entered already, or is shielded.
+        ValueError: `scope` has been entered already, or is shielded; from `execute`, when it has
+            been shielded since.
     """
     if not isinstance(scope, trio.CancelScope):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"scope_actor() takes a trio.CancelScope, not {type(scope).__name__}")
+        raise TypeError(
+            f"scope_actor() takes a trio.CancelScope, not {type(scope).__name__}; in place of "
+            "trio.fail_after(5) write trio.move_on_after(5), which ends with TooSlowError here"
+        )
     if scope.is_relative is None:
         raise ValueError(
             "scope_actor() enters the scope itself, and a scope can be entered only once; "
             "pass a new trio.CancelScope() and cancel that one"
         )
-    if scope.shield:
-        raise ValueError(
-            "scope_actor() could not be interrupted behind the shield of this scope; pass a "
-            "trio.CancelScope() without shield=True"
-        )
+    _refuse_shield(scope)
 
     @enable_ki_protection
     async def scope_actor() -> NoReturn:
+        _refuse_shield(scope)
         source = ""
         with scope:
             try:
@@ -158,6 +167,14 @@ def scope_actor(scope: trio.CancelScope) -> tuple[Execute, None]:
     return scope_actor, None
 
 
+def _refuse_shield(scope: trio.CancelScope) -> None:
+    if scope.shield:
+        raise ValueError(
+            "scope_actor() could not be interrupted behind the shield of this scope; pass a "
+            "trio.CancelScope() without shield=True"
+        )
+
+
 def process_actor(
     command: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     **options: Any,  # noqa: ANN401 - trio's to check
@@ -167,9 +184,16 @@ def process_actor(
     The process leads a process group of its own. What it starts belongs to that group too, unless
     it leaves it, as a daemon does. The interrupt sends SIGTERM to the whole group (and SIGCONT, in
     case it is stopped); after it, death by SIGTERM or SIGKILL is a clean return. Where the process
-    has not been started yet, the actor returns without it. When the process exits, what is left
-    of its group is killed before the actor returns. Its standard input is the null device, and
-    in the background, where it is, reading /dev/tty suspends it.
+    has not been started yet, the actor returns without it.
+
+    When the process exits, what is left of its group is killed before the actor returns: at once,
+    or after the interrupt 10 seconds later, if it has not ended by then. So what a shell runs may
+    stop in order, though the shell itself dies of SIGTERM at once.
+
+    Its standard input is the null device, and in the background, where it is, reading /dev/tty
+    suspends it. Should this process die without clean-up (of SIGKILL, a second SIGTERM, a SIGHUP
+    that nobody waits for), its processes run on; so for a program in a terminal use
+    `signal_actor(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)`.
 
     Cancellation:
         When the grace has expired, or from outside: SIGKILL to the group; the actor exits
@@ -186,7 +210,7 @@ def process_actor(
         subprocess.CalledProcessError: From `execute`, when the exit status is not 0.
         OSError: From `execute`, when the process cannot be started.
         TypeError: The command is no list of words, or an option is one that this function sets
-            itself, or a pipe, or for a pipe.
+            itself, or a pipe, or for a pipe, or for another function.
         ValueError: The command is empty.
         NotImplementedError: On Windows.
 
@@ -217,6 +241,9 @@ def process_actor(
             if interrupted:  # while it was being started
                 _ask_group(started)
             await started.wait()
+            if interrupted:
+                with trio.move_on_after(_LEADERLESS):
+                    await _until_gone(started.pid)
         finally:
             process = None
             await _end_group(started)
@@ -392,10 +419,16 @@ def future_actor(
     the `set` of a `distributed.Event`. A future cancelled after its interrupt is a clean
     return.
 
+    Ctrl-C in a terminal reaches the processes of a pool as well; work that it ends after the
+    interrupt is a clean return, too. So that they may finish their work, let them ignore it:
+    `ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))`.
+
     Cancellation:
         When the grace has expired, or from outside: the future is cancelled, and the actor
         exits at once, whatever the engine does. Should a thread be fetching the result from
-        another machine by then, it is abandoned, with a warning.
+        another machine by then, it is abandoned, with a warning. This ends the actor, not the
+        work: leaving the `with` of a pool, and the end of the program, wait for what still
+        runs there. Pass an interrupt that the work listens to.
 
     Args:
         submit: A function without parameters that hands back the future. It is called in
@@ -448,6 +481,7 @@ def future_actor(
             # No SystemExit or the like is hidden because the future was cancelled as well.
             if interrupted and (
                 _is_cancelled_error(error)
+                or _is_ctrl_c_elsewhere(error)
                 or (isinstance(error, Exception) and submitted.cancelled())
             ):
                 return None
@@ -470,16 +504,29 @@ def future_actor(
     return future_actor, stop
 
 
+_REFUSED_OPTIONS: Final = {
+    "stdin process_group start_new_session preexec_fn": (
+        "process_actor() takes no {option}: the process reads from the null device and leads a "
+        "process group of its own"
+    ),
+    "grace name ends_group reports_started": (
+        "{option} is for add(): write group.add(*process_actor(...), {option}=...)"
+    ),
+    "check capture_output timeout input": (
+        "process_actor() takes no {option}, unlike subprocess.run(): its options are those of "
+        "trio.lowlevel.open_process()"
+    ),
+}
+
+
 def _check_command(command: object, options: dict[str, object]) -> None:
     if sys.platform == "win32":  # pragma: no cover
         raise NotImplementedError("process_actor() needs process groups, which are POSIX only")
     _check_words(command, shell=bool(options.get("shell")))
-    for option in ("stdin", "process_group", "start_new_session", "preexec_fn"):
-        if option in options:
-            raise TypeError(
-                f"process_actor() takes no {option}: the process reads from the null device "
-                "and leads a process group of its own"
-            )
+    for names, refusal in _REFUSED_OPTIONS.items():
+        for option in names.split():
+            if option in options:
+                raise TypeError(refusal.format(option=option))
     for option in ("universal_newlines", "text", "encoding", "errors", "bufsize"):
         if options.get(option):
             raise TypeError(
@@ -568,6 +615,38 @@ def _has_left_its_group(process: trio.Process) -> bool:
     return process.poll() is None and os.getpgid(process.pid) != process.pid
 
 
+def _is_living(pid: int, group: int) -> bool:
+    """Tell whether a process is in a group, and not only as a zombie."""
+    try:
+        if os.getpgid(pid) != group:
+            return False
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:  # it has gone
+        return False
+    state = stat.rpartition(b")")[2].split()[0]  # before it: the name, which may hold anything
+    return state not in (b"Z", b"X")
+
+
+async def _until_gone(group: int) -> None:
+    """Wait until nobody is left in a process group, but for zombies.
+
+    Those stay until their new parent reaps them, and process 1 of a container never may.
+    """
+    living: list[int] = []
+    pause = 0.001
+    while _signal_group(group, 0):
+        living = [pid for pid in living if _is_living(pid, group)]
+        # Most are gone in a moment, and then there is no need to go through all processes. Where
+        # Linux's /proc is not, zombies are not told apart; on macOS killpg does that.
+        if not living and pause > 0.01 and _HAS_PROC:
+            pids = map(int, filter(str.isdecimal, os.listdir("/proc")))  # noqa: PTH208 - faster
+            living = [pid for pid in pids if _is_living(pid, group)]
+            if not living:
+                return
+        await trio.sleep(pause)
+        pause = min(2 * pause, 0.1)
+
+
 async def _end_group(process: trio.Process) -> None:
     """Kill what is left of the process's group, reap the process, see the others gone."""
     # The number of a group cannot be given away while it has a member. If it has none, the
@@ -577,10 +656,9 @@ async def _end_group(process: trio.Process) -> None:
     with trio.CancelScope(shield=True):
         await process.wait()
         # The rest are not our children and cannot be awaited, only looked for; and not for
-        # long, for they stay on as zombies until their new parent reaps them, if it does.
-        with trio.move_on_after(0.1 if left else 0):
-            while _signal_group(process.pid, 0):
-                await trio.sleep(0.001)
+        # long, since even SIGKILL may have to wait for what the kernel does for them.
+        with trio.move_on_after(1 if left else 0):
+            await _until_gone(process.pid)
 
 
 def _check_listeners(
@@ -707,6 +785,12 @@ def _check_future(future: _Future) -> _Future:
                 "future_actor() takes a function that hands back a future, an object with "
                 f"add_done_callback, result, cancel and cancelled, not {type(future).__name__}"
             )
+    if getattr(future, "_asyncio_future_blocking", None) is not None:
+        raise TypeError(
+            "future_actor() cannot wait for an asyncio future, which is done only where its loop "
+            "runs: run the loop in a thread and write future_actor(lambda: "
+            "asyncio.run_coroutine_threadsafe(work(), loop))"
+        )
     return future
 
 
@@ -752,6 +836,12 @@ async def _result_of(future: _Future) -> object:
 def _is_cancelled_error(error: BaseException) -> bool:
     # By name: concurrent.futures has one, asyncio another, and engines derive their own.
     return any(base.__name__ == "CancelledError" for base in type(error).__mro__)
+
+
+def _is_ctrl_c_elsewhere(error: BaseException) -> bool:
+    # The one that has stopped us has reached the processes of a pool, too. The cause is the
+    # traceback that came along; what is raised in this process has none.
+    return isinstance(error, KeyboardInterrupt) and error.__cause__ is not None
 
 
 def _warn(message: str, *args: object) -> None:

@@ -125,7 +125,12 @@ def check_interrupt(interrupt: object) -> None:
         most = code.co_argcount - (type(interrupt) is MethodType)
         if most == 1 or 1 < most <= 1 + len(getattr(interrupt, "__defaults__", None) or ()):
             return
-    close_coroutine(interrupt)
+    if close_coroutine(interrupt):
+        name = getattr(interrupt, "__name__", "interrupt")
+        raise TypeError(
+            "the second argument of add() is the interrupt itself, not a coroutine object: write "
+            f"{name}, or `lambda error: {name}(...)`, instead of {name}(...)"
+        )
     if not callable(interrupt):
         raise TypeError(
             "the second argument of add() is the interrupt, a function of one argument, not "

@@ -1,11 +1,10 @@
-"""For people who write actors: see whether a pair does what the one rule demands of it.
+"""For people who write actors: see whether a pair does what the one rule demands of it."""
 
-`check_actor` must come back from an actor that never does. Each demand is tried on a fresh
-pair, in a task of its own. What does not exit is first asked to, by cancelling its scope,
-and then made to: trio takes every step of a task by way of `task.context.run`, so whoever
-replaces that context has the task's next steps in hand. `_LastTurns` gives the coroutine a
-few more turns to unwind in, and then ends the task without it. Nothing is left running.
-"""
+# `check_actor` must come back from an actor that never does. Each demand is tried on a fresh
+# pair, in a task of its own. What does not exit is first asked to, by cancelling its scope,
+# and then made to: trio takes every step of a task by way of `task.context.run`, so whoever
+# replaces that context has the task's next steps in hand. `_LastTurns` gives the coroutine a
+# few more turns to unwind in, and then ends the task without it. Nothing is left running.
 
 from __future__ import annotations
 
@@ -35,6 +34,8 @@ from ._errors import bare_in
 from ._record import describe, shorten
 from ._where import where
 
+__all__ = ["check_actor"]
+
 _Interrupt: TypeAlias = Callable[[BaseException | None], object]
 _Pair: TypeAlias = tuple[Callable[..., Awaitable[object]], _Interrupt | None]
 
@@ -47,7 +48,9 @@ _WANTED: Final = (
     "check_actor() takes a function that makes a fresh pair (execute, interrupt) each time it is "
     "called"
 )
-_SETTLES: Final = 0.1  # seconds
+# Seconds. An actor has more time at first to exit by itself; one that does so only later has
+# not had too little time before, but shares something with the one before.
+_SETTLES: Final = {_STOPS: 0.1, _OBEYS: 0.05}
 _MORE_TURNS: Final = 100
 _LAST_PATIENCE: Final = 1.0  # seconds from being asked to exit to being made to
 _LAST_TURNS: Final = 10
@@ -62,16 +65,20 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
       at once after its start, between its first step and its second.
     - It exits when it is cancelled.
     - An interrupt after it has exited is harmless: it does not raise, and it returns. (Tried after
-      the cancellation; and on an actor that exits by itself, if it does so at once.)
+      the cancellation, and then with a `trio.Cancelled`, as in a group that is cancelled; and on an
+      actor that exits by itself, if it does so at once.)
 
     How it exits is its own business, with an error or without, also by `sys.exit()`, and so is
-    exiting before it is told to. It is taken to have come to rest 0.1 seconds after all tasks wait
-    for something. An `execute` that takes longer to begin tells by trio's `task_status` when it
-    has, as for `reports_started`.
+    exiting before it is told to. It is taken to have come to rest a tenth of a second after all
+    tasks wait for something. An `execute` that takes longer to begin tells by trio's
+    `task_status` when it has, as for `reports_started`.
 
-    An actor that fails is put an end to nevertheless: if it goes on when it is cancelled, its
-    tasks are ended without it. Only code that blocks the trio thread, or waits for a thread
-    that trio cannot abandon, holds the check up for as long as it takes.
+    What is not tried: that the actor works (one that fails by itself passes), and that it ever
+    calls `task_status.started()`.
+
+    An actor that does not pass is put an end to nevertheless: if it goes on when it is
+    cancelled, its tasks are ended without it. Only code that blocks the trio thread, or waits
+    for a thread that trio cannot abandon, holds the check up for as long as it takes.
 
     Cancellation:
         It may be cancelled at any time; it ends the actor first.
@@ -79,11 +86,12 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
     Args:
         factory: Makes a fresh pair each time it is called, three times in all: an actor that
             was told to stop, and remembers it, would pass. An interrupt of `None` stands for
-            cancelling the actor.
+            cancelling the actor. Where making a pair needs an `await`, make them beforehand:
+            `made = [my_actor(await trio.open_tcp_listeners(0)) for _ in range(3)]`, then
+            `await check_actor(made.pop)`.
         timeout: Seconds that the actor has for each demand, on trio's clock or the clock on
             the wall, whichever is faster. An autojump clock does not wait for threads,
-            sockets and processes: check with it only what waits for nothing but time. And do
-            not check with a `MockClock` that stands still.
+            sockets and processes: check with it only what waits for nothing but time.
 
     Raises:
         AssertionError: A demand failed. The message says which, and where the actor was
@@ -91,6 +99,7 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
         TypeError: `factory` does not make fresh pairs of an async function without parameters
             (but `task_status`) and an interrupt; or `timeout` is not a number.
         ValueError: `timeout` is not more than 0.
+        RuntimeError: trio's clock is a `MockClock` that stands still.
         KeyboardInterrupt: Somebody has pressed Ctrl-C; or the actor raised it, which looks the
             same.
 
@@ -104,11 +113,10 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
         raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
     if not timeout > 0:
         raise ValueError(f"timeout must be more than 0 seconds, not {timeout}")
-    pairs: list[_Pair] = []
+    _refuse_clock_that_stands_still(trio.lowlevel.current_clock())
     exited_untold: list[bool] = []
     for demand in (_STOPS, _STOPS_AT_ONCE, _OBEYS):
-        pairs.append(_make_pair(factory))
-        trial = _Trial(*pairs[-1], timeout, demand)
+        trial = _Trial(*_make_pair(factory), timeout, demand)
         try:
             await trial.run()
         except BaseExceptionGroup as group:
@@ -121,11 +129,22 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
             ) from trial.cause
         exited_untold.append(trial.exited_untold)
         # Such a pair may have passed only because it remembers that it has been stopped.
-        if pairs[-1] == pairs[0] and trial.exited_untold and not exited_untold[0]:
+        if trial.exited_untold and not exited_untold[0]:
             raise TypeError(
-                f"{_WANTED}; it returned the same one again, and that exited before it was told "
-                "to: write check_actor(lambda: my_actor(...))"
+                f"{_WANTED}; it returned the same one again, or one that shares something with an "
+                "earlier one, and that exited before it was told to: write check_actor(lambda: "
+                "my_actor(...)), and have all that it uses made anew"
             )
+
+
+def _refuse_clock_that_stands_still(clock: trio.abc.Clock) -> None:
+    if not isinstance(clock, trio.testing.MockClock):
+        return
+    if clock.rate == 0 and clock.autojump_threshold == math.inf:
+        raise RuntimeError(
+            "check_actor() waits, and this MockClock stands still; use autojump_clock of "
+            "pytest-trio, a MockClock(autojump_threshold=0), or trio's own clock"
+        )
 
 
 def _make_pair(factory: object) -> _Pair:
@@ -134,6 +153,10 @@ def _make_pair(factory: object) -> _Pair:
     made: object = factory()
     if inspect.iscoroutine(made):
         made.close()  # or Python would warn that it was never awaited
+        raise TypeError(
+            f"{_WANTED}; await an async one beforehand: made = [await make() for _ in range(3)], "
+            "then check_actor(made.pop)"
+        )
     if not isinstance(made, tuple) or len(cast("tuple[object, ...]", made)) != 2:
         kind = type(made).__name__  # pyright: ignore[reportUnknownArgumentType]
         raise TypeError(f"{_WANTED}; it returned an object of type {kind}")
@@ -232,14 +255,14 @@ class _Trial(trio.abc.Instrument):
             with self.patience(self.timeout):
                 await self.started.event.wait()
                 await trio.testing.wait_all_tasks_blocked()
-                await trio.sleep(_SETTLES)
+                await trio.sleep(_SETTLES[self.demand])
             self.exited_untold = self.lives[0].exited.is_set()
         if self.demand == _OBEYS:
             self.lives[0].scope.cancel(reason="check_actor() cancels it")
             await self.see_exits()
         if self.fault is None:
             if not self.interrupted:
-                self.call_interrupt(None)
+                self.call_interrupt(await _cancelled() if self.demand == _OBEYS else None)
             await self.see_exits()
 
     def call_interrupt(self, error: BaseException | None) -> None:
@@ -254,6 +277,9 @@ class _Trial(trio.abc.Instrument):
             if inspect.isawaitable(result):
                 coroutine = as_coroutine(result, self.interrupt)
                 self.begin(f"the interrupt of {self.name}", lambda: coroutine)
+                self.lives[-1].given = error
+        except trio.Cancelled:  # the one it was given: it has not failed, as in a group
+            pass
         except BaseException as raised:  # noqa: BLE001 - check_actor() tells of it
             self.interrupt_raised(raised)
 
@@ -324,6 +350,7 @@ class _Life:
 
     name: str
     function: Callable[[], object]
+    given: BaseException | None = attrs.field(default=None, init=False)  # to the interrupt
     task: trio.lowlevel.Task = attrs.field(init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     exited: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -343,6 +370,8 @@ class _Life:
                 else:
                     await _unprotected(coroutine)
         except BaseException as error:
+            if error is self.given:
+                return
             if not self.doomed and _is_for_the_check(error):
                 raise
             self.error = error  # an exit like any other
@@ -367,6 +396,18 @@ class _Life:
                 status._scope.shield = False  # noqa: SLF001
                 status = status.parent
         return not alive
+
+
+async def _cancelled() -> trio.Cancelled | None:
+    example = None
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="check_actor() wants to have an example")
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as cancelled:
+            example = cancelled
+            raise
+    return example
 
 
 @disable_ki_protection
