@@ -2552,7 +2552,7 @@ async def test_promise_17_an_interrupt_without_a_grace_that_hangs_is_named_too(
     group = RunGroup()
     group.add(functools.partial(give, 1, None), lambda _: wait_here())
     await group.run()
-    assert "'the interrupt of give' at" in caplog.text
+    assert "the interrupt of actor 'give' at" in caplog.text
     assert "in stubborn" in caplog.text
 
 
@@ -2629,7 +2629,7 @@ async def test_promise_17_an_interrupt_that_holds_up_the_others_is_named_though_
     await group.run()
     warning, _ = caplog.messages
     assert "'its turn has not come'" in warning
-    assert "'the interrupt of slow'" in warning
+    assert "the interrupt of actor 'slow' at" in warning
 
 
 async def test_promise_17_an_interrupt_that_its_grace_will_end_and_nobody_waits_for_is_not_named(

@@ -947,6 +947,12 @@ def test_the_picture_can_be_written_into_a_pipe() -> None:
     assert done.stdout.startswith(b"echo | hello\n<svg")
 
 
+def test_the_picture_stands_below_the_output_where_both_go_to_one_file() -> None:
+    with Path("both").open("wb") as file:
+        run("--timeline", "/dev/stdout", "--quiet", "echo hello", stdout=file)
+    assert Path("both").read_text().startswith("echo | hello\n<svg")
+
+
 @pytest.mark.parametrize(("command", "status"), [("true", 1), ("sh -c 'exit 3'", 3)])
 def test_a_picture_that_cannot_be_written_does_not_hide_how_the_first_command_ended(
     command: str, status: int

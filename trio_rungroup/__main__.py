@@ -165,13 +165,23 @@ def _main() -> int:
 def _drawn(record: Record, picture: TextIO) -> bool:
     try:
         with picture:
-            with contextlib.suppress(OSError):  # it may be a pipe, or a terminal
-                picture.truncate(0)
+            if not _is_our_output(picture):
+                with contextlib.suppress(OSError):  # it may be a pipe
+                    picture.truncate(0)
             picture.write(record.to_svg())
     except OSError as error:
         _write(2, _line(f"trio-rungroup: cannot write the timeline: {error}"))
         return False
     return True
+
+
+def _is_our_output(file: TextIO) -> bool:
+    """Tell whether a file holds, or shows, what the commands have written."""
+    for fd in (1, 2):
+        with contextlib.suppress(OSError):  # closed
+            if os.path.samestat(os.fstat(fd), os.fstat(file.fileno())):
+                return True
+    return False
 
 
 def _words(command: str) -> list[str]:

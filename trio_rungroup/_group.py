@@ -882,7 +882,7 @@ class _Run:
     def let_go(self) -> None:
         """Hold no error any more, and no value, which may lead to one."""
         self.bare = self.error = self.stray = self.cause = self.value = None
-        self.started = dict.fromkeys(self.started)
+        self.started = {name: None for name in self.started}  # for who calls it once more
         del self.record, self.records, self.actors
         self.watch = None  # which refers to this
 
@@ -968,7 +968,7 @@ class _Watch:
                 run.scopes[index].cancel(reason=_GRACE_OVER)
             _ask_again([tasks[index] for index in due])
         if late:
-            places = where((run.records[index].name, tasks[index]) for index in late)
+            places = where((self.who(index), tasks[index]) for index in late)
             self.named.update(late)
             run.report("cancelled because the grace has ended:%s", places)
 
@@ -987,15 +987,18 @@ class _Watch:
             )
         ]
         self.named.update(endless)
-        waiting = [(run.records[index].name, tasks[index]) for index in endless]
+        waiting = [(self.who(index), tasks[index]) for index in endless]
         if run.interrupt_scope is not None and (
             run.interrupt_scope.deadline == math.inf
             or any(each.interrupted is None and each.exited is None for each in run.records)
         ):
-            whose = run.records[run.awaited_index].name
-            waiting.append((f"the interrupt of {whose}", run.interrupts_task))
+            whose = self.who(run.awaited_index)
+            waiting.append((f"the interrupt of actor {whose}", run.interrupts_task))
         if waiting:
             run.report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(waiting))
+
+    def who(self, index: int) -> str:
+        return repr(shorten(self.run.records[index].name))
 
     def tasks(self) -> dict[int, trio.lowlevel.Task]:
         """Find the tasks of the actors that have not exited."""

@@ -8,23 +8,21 @@ from typing import Final
 
 import trio
 
-from ._record import shorten
-
 _MOST_PLACES: Final = 5
 _UNKNOWN: Final = "an unknown place"
 
 
 def where(tasks: Iterable[tuple[str, trio.lowlevel.Task]]) -> str:
-    """Tell, a line per task, where tasks wait that go by these names."""
+    """Tell, a line per task, who waits where."""
     lines: list[str] = []
-    for name, task in tasks:
+    for who, task in tasks:
         places = [_UNKNOWN]
         with contextlib.suppress(Exception):  # what is only told must not be in the way of a stop
             places = _places(task)
         more = (
             f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
         )
-        lines.append(f"\n  {shorten(name)!r} at {', '.join(places[:_MOST_PLACES])}{more}")
+        lines.append(f"\n  {who} at {', '.join(places[:_MOST_PLACES])}{more}")
     return "".join(lines)
 
 

@@ -297,8 +297,8 @@ class _Trial(trio.abc.Instrument):
         # A machine that has stood still meanwhile is not the actor's fault.
         for _ in range(_MORE_TURNS):
             await trio.lowlevel.checkpoint()
-        late = [(life.name, life.task) for life in self.lives if not life.exited.is_set()]
-        if late:
+        lives = [life for life in self.lives if not life.exited.is_set()]
+        if late := [(repr(shorten(life.name)), life.task) for life in lives]:
             self.fault = f"after {self.timeout:g} s it is waiting:{where(late)}"
             return
         for life in self.lives[1:]:  # the interrupt's, if it is async
@@ -407,7 +407,10 @@ async def _cancelled() -> trio.Cancelled | None:
         except trio.Cancelled as cancelled:
             example = cancelled
             raise
-    return example
+    try:
+        return example
+    finally:
+        del example
 
 
 @disable_ki_protection
