@@ -882,7 +882,8 @@ class _Run:
     def let_go(self) -> None:
         """Hold no error any more, and no value, which may lead to one."""
         self.bare = self.error = self.stray = self.cause = self.value = None
-        self.started = {name: None for name in self.started}  # for who calls it once more
+        for name in self.started:  # they stay, for who reports it once more
+            self.started[name] = None
         del self.record, self.records, self.actors
         self.watch = None  # which refers to this
 
