@@ -269,15 +269,15 @@ def printed_by(check: Callable[[object], None], attempt: object) -> str:
     began = time.monotonic()
     # Coverage does not measure the exercises, and watching them takes three times as long. It is
     # stopped and goes on in one and the same frame, or it would lose its place.
-    coverage = sys.gettrace()
-    sys.settrace(None)
+    coverage, in_threads = sys.gettrace(), threading.gettrace()
     threading.settrace(None)  # pyright: ignore[reportArgumentType]
-    try:
+    sys.settrace(None)
+    try:  # pragma: no cover
         with contextlib.redirect_stdout(io.StringIO()) as out:
             check(attempt)
     finally:
-        threading.settrace(coverage)  # pyright: ignore[reportArgumentType]
         sys.settrace(coverage)
+        threading.settrace(in_threads)  # pyright: ignore[reportArgumentType]
     assert time.monotonic() - began < 60, "a learner is told soon, also on a busy machine"
     return out.getvalue()
 
@@ -1382,7 +1382,7 @@ def test_run_says_what_to_write_for_a_call() -> None:
 def test_run_takes_much_for_harmless_and_not_for_ever() -> None:
     helpers = importlib.import_module("helpers")
 
-    async def many() -> None:
+    async def many() -> None:  # pragma: no cover - printed_by() runs it
         async with trio.open_nursery() as nursery:
             for _ in range(10_000):
                 nursery.start_soon(trio.sleep, 1)

@@ -23,7 +23,6 @@ import logging
 import math
 import os
 import random
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Literal, TypeAlias, cast
@@ -37,7 +36,6 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 from trio_rungroup import Record, RunGroup
 
 MORE = int(os.environ.get("TRIO_RUNGROUP_EXAMPLES", "1"))
-EXAMPLES = 200 if sys.gettrace() is None else 100  # under coverage each takes twice as long
 
 # ---- the plan: all durations in seconds, `inf` for never
 
@@ -988,7 +986,7 @@ CHECKED = settings(
     deadline=None,
     database=None,
     derandomize=MORE == 1,
-    max_examples=EXAMPLES * MORE,
+    max_examples=200 * MORE,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
