@@ -143,8 +143,10 @@ async def test_the_work_of_a_worker_that_is_killed_is_done_by_another(client: An
         assert await execute() is True
 
 
-async def test_work_that_dies_with_its_worker_too_often_is_an_error(client: Any) -> None:
-    client.cluster.scheduler.allowed_failures = 0
+async def test_work_that_dies_with_its_worker_too_often_is_an_error(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.cluster.scheduler, "allowed_failures", 0)
     future = client.submit(time.sleep, 600, pure=False)
     execute, _ = future_actor(lambda: future)
     with pytest.RaisesGroup(distributed.KilledWorker):

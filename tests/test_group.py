@@ -381,21 +381,11 @@ def leave_a_scope_open(after: float) -> Execute:
     return execute
 
 
-def leave_a_nursery_open(after: float) -> Execute:
-    async def execute() -> str:
-        await trio.sleep(after)
-        await trio.open_nursery().__aenter__()
-        return "value"
-
-    return execute
-
-
-@pytest.mark.parametrize("make", [leave_a_scope_open, leave_a_nursery_open])
-async def test_promise_5_an_actor_that_leaves_disorder_keeps_no_other_from_stopping_in_order(
-    autojump_clock: trio.testing.MockClock, make: Callable[[float], Execute]
+async def test_promise_5_an_actor_that_leaves_a_scope_open_keeps_no_other_from_stopping_in_order(
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     log, group = Log(), RunGroup()
-    group.add(make(1), ignore, name="sloppy")
+    group.add(leave_a_scope_open(1), ignore, name="sloppy")
     group.add(*log.actor("a", winding_down=2), grace=30)
     error = await raised_by(group)
     assert isinstance(error, RuntimeError)
@@ -403,6 +393,22 @@ async def test_promise_5_an_actor_that_leaves_disorder_keeps_no_other_from_stopp
     assert group.record is not None
     assert [actor.how for actor in group.record.actors] == ["raised", "returned"]
     assert log[1:] == [(1, "a", "interrupted", error), (3, "a", "is done")]
+
+
+async def test_promise_5_one_that_leaves_a_nursery_open_makes_trio_cancel_them_all(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, group = Log(), RunGroup()
+
+    @functools.partial(group.add, interrupt=ignore, name="sloppy")
+    async def execute() -> None:
+        await trio.open_nursery().__aenter__()
+
+    group.add(*log.actor("a", winding_down=2), grace=30)
+    error = await raised_by(group)
+    assert isinstance(error, RuntimeError)
+    assert "raised by actor 'sloppy'" in error.__notes__[0]
+    assert trio.current_time() == 0
 
 
 async def test_promise_5_what_it_raises_goes_before_the_disorder_it_leaves(
@@ -995,6 +1001,33 @@ async def test_promise_7_a_group_has_no_grace_where_the_actor_around_it_has_none
     assert trio.current_time() == 3
 
 
+async def test_promise_8_a_group_in_a_task_that_an_actor_put_among_ours_is_reached_as_well(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, inner = RunGroup(), RunGroup()
+    inner.add(trio.sleep_forever, ignore, grace=3)
+
+    async def clean_up() -> None:
+        try:
+            await trio.sleep(1.5)
+        finally:
+            await inner.run()
+
+    async def execute() -> None:
+        nursery = trio.lowlevel.current_task().parent_nursery
+        assert nursery is not None
+        nursery.start_soon(clean_up)
+        await trio.sleep(1)
+
+    group.add(execute, ignore)
+    group.add(functools.partial(trio.sleep, 8), ignore)
+    with trio.move_on_after(2):
+        await group.run()
+    assert trio.current_time() == 2
+    assert inner.record is not None
+    assert inner.record.how == "cancelled"
+
+
 @pytest.mark.parametrize("interrupt", [None, ignore])
 @pytest.mark.parametrize("ticks", range(6))
 async def test_promise_8_a_shield_raised_in_any_tick_of_the_stop_is_no_error(
@@ -1404,33 +1437,60 @@ async def test_promise_10_an_interrupt_that_ends_in_cancelled_has_not_failed(
     assert caplog.messages == []
 
 
-async def test_promise_10_an_abort_function_that_fails_keeps_no_interrupt_from_being_called(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    log, group, error = Log(), RunGroup(), ValueError("of an abort function")
-    sleepers: list[trio.lowlevel.Task] = []
+async def wait_in_vain(error: BaseException) -> None:
+    """Wait, and fail to be cancelled; trio would wait for ever."""
+    task = trio.lowlevel.current_task()
+
+    async def wake() -> None:
+        await trio.sleep(40)
+        trio.lowlevel.reschedule(task)
 
     def fail_to_abort(_: object) -> trio.lowlevel.Abort:
         raise error
 
-    @group.add
-    async def sleep() -> None:
-        sleepers.append(trio.lowlevel.current_task())
-        await trio.lowlevel.wait_task_rescheduled(fail_to_abort)
+    trio.lowlevel.spawn_system_task(wake)
+    await trio.lowlevel.wait_task_rescheduled(fail_to_abort)
 
-    @group.add
-    async def wake_it_later() -> None:  # trio would wait for it for ever
-        trio.lowlevel.spawn_system_task(reschedule_later)
 
-    async def reschedule_later() -> None:
-        await trio.sleep(1)
-        trio.lowlevel.reschedule(sleepers[0])
+def failing(error: BaseException | None) -> None:
+    raise KeyError
 
-    group.add(*log.actor("a"))
-    assert await group.run() is None
-    assert log[1:] == [(0, "a", "interrupted", None), (0, "a", "is done")]
+
+async def failing_late(error: BaseException | None) -> None:
+    await trio.sleep(1)
+    raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "grace", "second", "exits"),
+    [
+        (None, math.inf, 100, 6),
+        (failing, math.inf, 100, 6),
+        (failing_late, math.inf, 100, 7),
+        (ignore, 2, 100, 6),
+        (ignore, 90, 3, 3),
+    ],
+)
+async def test_promise_10_an_abort_function_that_fails_keeps_nothing_else_from_being_done(
+    autojump_clock: trio.testing.MockClock,
+    interrupt: Interrupt | None,
+    grace: float,
+    second: float,
+    exits: float,
+) -> None:
+    group, error, log = RunGroup(), ValueError("of an abort function"), Log()
+    group.add(functools.partial(wait_in_vain, error), interrupt, grace=grace)
+    group.add(trio.sleep_forever, ignore, grace=5)
+    group.add(*log.actor("last"), grace=60)
+    group.add(functools.partial(give, 1, None))
+    with trio.move_on_after(second):
+        await group.run()
+    assert trio.current_time() == 40
     assert group.record is not None
-    assert group.record.actors[0].interrupt_error is error
+    broken, other, *_ = group.record.actors
+    assert error in (broken.interrupt_error, *getattr(broken.interrupt_error, "exceptions", ()))
+    assert (other.how, other.exited) == ("cancelled", exits)
+    assert log[-1][2] == "is done"
 
 
 # ---- 11
@@ -2402,17 +2462,17 @@ async def test_promise_9_nor_is_an_error_lost_where_a_grace_shields_an_inner_gro
     assert caplog.records == []
 
 
+def deep(levels: int, function: Callable[[], object]) -> None:
+    if levels:
+        deep(levels - 1, function)
+    else:
+        function()
+
+
 async def test_promise_15_an_interrupt_that_fails_where_the_stack_is_full_can_be_called_again() -> (
     None
 ):
     failed = 0
-
-    def deep(levels: int, group: RunGroup) -> None:
-        if levels:
-            deep(levels - 1, group)
-        else:
-            group.interrupt()
-
     levels = sys.getrecursionlimit() - len(inspect.stack(0))
     for spared in range(50):
         group = RunGroup()
@@ -2420,7 +2480,7 @@ async def test_promise_15_an_interrupt_that_fails_where_the_stack_is_full_can_be
         async with trio.open_nursery() as nursery:
             await nursery.start(group.run)
             try:
-                deep(levels - spared, group)
+                deep(levels - spared, group.interrupt)
             except RecursionError:
                 failed += 1
             group.interrupt()
@@ -2510,7 +2570,7 @@ async def test_promise_17_a_long_stop_names_the_actors_it_waits_for_and_where(
     text = caplog.text
     assert text.count("the stop has been waiting for 10 s for:") == 2
     for name in ("direct", "with a nursery", "inner group"):
-        (line,) = (line for line in text.splitlines() if line.startswith(f"  {name!r} at "))
+        (line,) = (line for line in text.splitlines() if line.startswith(f"  actor {name!r} at "))
         assert "test_group.py" in line
         assert "in stubborn" in line
     assert "'quick'" not in text
@@ -2613,7 +2673,7 @@ async def test_promise_17_whose_interrupt_has_failed_is_named_for_there_is_no_gr
     group.add(functools.partial(stubborn, 500), broken, grace=20, name="stubborn")
     await group.run()
     _, warning = caplog.messages
-    assert warning.startswith("the stop has been waiting for 10 s for:\n  'stubborn' at ")
+    assert warning.startswith("the stop has been waiting for 10 s for:\n  actor 'stubborn' at ")
 
 
 async def test_promise_17_an_interrupt_that_holds_up_the_others_is_named_though_it_has_a_grace(
@@ -2643,7 +2703,7 @@ async def test_promise_17_an_interrupt_that_its_grace_will_end_and_nobody_waits_
     group.add(trio.sleep_forever, slow, grace=200, name="slow")
     await group.run()
     (message,) = caplog.messages
-    assert message.startswith("cancelled because the grace has ended:\n  'slow' at ")
+    assert message.startswith("cancelled because the grace has ended:\n  actor 'slow' at ")
 
 
 async def test_promise_17_a_task_of_somebody_else_in_the_nursery_is_not_taken_for_an_actor(
@@ -2682,7 +2742,7 @@ async def test_promise_17_who_has_a_finite_grace_is_named_when_it_ends(
         await group.run()
     assert times == [16, 21]
     first, second = caplog.messages
-    assert first.startswith("cancelled because the grace has ended:\n  'with a grace' at ")
+    assert first.startswith("cancelled because the grace has ended:\n  actor 'with a grace' at ")
     assert "in stubborn" in first
     assert "'in trio only' at " in second
     assert "in sleep_forever" in second
@@ -2723,7 +2783,7 @@ async def test_promise_17_who_is_cancelled_already_is_not_said_to_be_when_a_grac
     group.add(functools.partial(give, 1, None))
     await group.run()
     (message,) = caplog.messages
-    assert message.startswith("cancelled because the grace has ended:\n  'own grace' at ")
+    assert message.startswith("cancelled because the grace has ended:\n  actor 'own grace' at ")
 
 
 # ---- 18
@@ -3361,6 +3421,23 @@ def test_promise_20_nor_after_a_coroutine_that_ctrl_c_kept_from_its_first_line(
         with contextlib.suppress(KeyboardInterrupt):
             await group.run()
         del group
+
+    trio.run(no_cycle_after, run)
+
+
+@pytest.mark.usefixtures("ctrl_c_before_the_first_line")
+def test_promise_20_nor_after_a_group_that_ctrl_c_kept_from_its_first_line() -> None:
+    async def run() -> None:
+        inner, outer = RunGroup(), RunGroup()
+        inner.add(trio.sleep_forever, ignore, grace=3)
+        outer.add(inner.run, inner.interrupt)
+        outer.add(functools.partial(not_struck))
+        with contextlib.suppress(KeyboardInterrupt):
+            await outer.run()
+        del inner, outer
+
+    async def not_struck() -> None:
+        await trio.sleep_forever()
 
     trio.run(no_cycle_after, run)
 

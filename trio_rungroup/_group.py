@@ -39,7 +39,7 @@ import logging
 import math
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, final
+from typing import Any, Final, TypeAlias, TypeVar, final
 
 import attrs
 import trio
@@ -78,6 +78,7 @@ _GRACE_OVER: Final = "its grace has ended"
 _ALL_GRACES_OVER: Final = "all graces have ended in the group around this one"
 
 _ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
+_Coroutine: TypeAlias = Coroutine[Any, Any, object]
 _Interrupt: TypeAlias = Callable[[BaseException | None], object]
 
 
@@ -297,7 +298,8 @@ class RunGroup:
         Does nothing when no run is under way or the stop has begun: to interrupt a group,
         start it with `await nursery.start(group.run)`. With `run` this makes a pair, so
         groups nest: `outer.add(inner.run, inner.interrupt)`. When its own grace in the outer
-        one ends, or all do there, all graces end in the inner one, too.
+        one ends, or all do there, all graces end in the inner one, too. With a `trio.Cancelled`,
+        which the outer one gives it if it is cancelled, `run()` raises what its actors raise.
 
         Args:
             error: What the interrupts are given.
@@ -314,8 +316,6 @@ class RunGroup:
                     "trio.from_thread.run_sync(group.interrupt, trio_token=...)"
                 )
             with_error = "" if error is None else f" with {describe(error)}"
-            if is_a(error, trio.Cancelled) and not self._current.stopped:
-                self._current.began_outside = True  # outside of the group around this one
             self._current.stop(error, reason=f"interrupt() was called{with_error}")
 
 
@@ -345,7 +345,6 @@ class _Run:
     stopped_at: float
     cause: BaseException | None = None  # for the interrupts
     cancelled_outside = False
-    began_outside = False  # by that, or by that of the group around this one
     not_interrupted: Iterator[int]  # the actors whose turn is still to come
     cancelled_by_us = 0  # of actors[:cancelled_by_us], we have cancelled those without interrupt
     interrupt_scope: trio.CancelScope | None = None  # of an async interrupt, while it is awaited
@@ -447,6 +446,10 @@ class _Run:
         """Tell how many seconds ago the run began."""
         return self.clock.current_time() - self.start
 
+    def who(self, index: int) -> str:
+        """Name an actor, for people."""
+        return f"actor {shorten(self.actors[index].name)!r}"
+
     async def wait_for_stop(self) -> None:
         # Where the run around this one has no grace left to give, what comes is no first request.
         is_late = _is_out_of_grace(self.caller) and _is_cancelled()
@@ -517,34 +520,23 @@ class _Run:
         self.stop(None, reason=_OUTSIDE)
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def take(self, error: BaseException, *, begins: bool) -> None:
+    def take(self, error: BaseException, *, begins: bool, who: str = _CALLER) -> None:
         """Take what asks us to stop: a cancellation from outside, or Ctrl-C."""
         reason = _OUTSIDE
         if is_a(error, trio.Cancelled):
             self.cancelled_outside = True
         else:
-            reason = f"{class_name(error)} in {_CALLER}"
+            reason = f"{class_name(error)} in {who}"
             # A second Ctrl-C adds nothing to what is known; it ends the graces.
             if not (is_a(error, KeyboardInterrupt) and is_a(self.bare, type(error))):
-                self.keep(_CALLER, error, settles=True, begins=begins)
+                self.keep(who, error, settles=True, begins=begins)
         if begins:
             self.stop(error, reason=reason)
             # If call_away() has begun it already, that did not know why.
             self.cause, self.record.reason = error, reason
-            self.began_outside = self.cancelled_outside
-        elif self.is_request(error):
+        elif not is_a(error, Exception):  # as a task status may raise
             self.end_all_graces(_SECOND)
         del error
-
-    def is_request(self, error: BaseException) -> bool:
-        """Tell whether it asks for anything.
-
-        An error does not: a task status raises it. Nor does a cancellation by trio itself, which
-        cancels our nursery when an actor has left one of its own open.
-        """
-        if is_a(error, trio.Cancelled):
-            return not self.nursery.cancel_scope.cancel_called
-        return bare_in(error) is not None
 
     # ---- a task for each actor ----
 
@@ -558,7 +550,9 @@ class _Run:
         except BaseException as exc:  # noqa: BLE001 - recorded below
             error = exc
         if coroutine is not None and is_a(error, KeyboardInterrupt):
-            error = await self.begin_anyway(coroutine, error)
+            beginning = self.begin_anyway(coroutine, error, self.who(index))
+            error = None  # _actor_in() makes Python keep what our locals are meanwhile
+            error = await beginning
         if self.scopes:
             error = self.leave_scope(index, error)
         self.exited(index, value, error)
@@ -566,7 +560,7 @@ class _Run:
 
     @enable_ki_protection
     async def begin_anyway(
-        self, coroutine: Coroutine[Any, Any, object], error: BaseException | None
+        self, coroutine: _Coroutine, error: BaseException | None, who: str
     ) -> BaseException | None:
         """Begin a coroutine that Ctrl-C kept from its first line: all must be begun.
 
@@ -577,7 +571,7 @@ class _Run:
             is_a(error, KeyboardInterrupt)
             and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
         ):
-            self.take(error, begins=not self.stopped)
+            self.take(error, begins=not self.stopped, who=who)
             try:
                 with trio.CancelScope() as scope:
                     scope.cancel(reason="Ctrl-C")
@@ -598,10 +592,10 @@ class _Run:
         except BaseException as exc:  # noqa: BLE001 - trio's, handed back or kept
             if raised is None or is_a(raised, trio.Cancelled):
                 return exc
-            self.keep(f"actor {shorten(self.records[index].name)!r}", exc, settles=False)
+            self.keep(self.who(index), exc, settles=False)
         return raised
 
-    def begin(self, index: int) -> Coroutine[Any, Any, object]:
+    def begin(self, index: int) -> _Coroutine:
         """Enter an actor's scope and call its `execute`."""
         if self.scopes:
             self.scopes[index].__enter__()
@@ -648,7 +642,7 @@ class _Run:
             if record.error is not None:
                 raised = record.error
                 settles = first or self.is_cancelled_from_outside(index)
-                self.keep(f"actor {shorten(record.name)!r}", raised, settles=settles, begins=first)
+                self.keep(self.who(index), raised, settles=settles, begins=first)
         if not first:
             if self.active == 0:
                 self.wake()
@@ -674,8 +668,8 @@ class _Run:
 
         Its error then goes before the `Cancelled` that `run()` would raise.
         """
-        if self.began_outside or self.stray is not None:
-            return True
+        if self.cause is not None and without_cancelled(self.cause) is None:
+            return True  # that began the stop, here or in the group around this one
         if self.actors[index].interrupt is None and index < self.cancelled_by_us:
             return False
         return self.cancelled_outside or _is_cancelled()
@@ -697,7 +691,7 @@ class _Run:
             self.stopped_at = self.clock.current_time()
             self.record.stopped = self.stopped_at - self.start
             self.wake()
-            self.stopped = True
+            self.stopped = True  # last: if wake() fails, the next call counts
 
     def cancel_reason(self) -> str:
         """Say why an actor is cancelled that has no interrupt of its own."""
@@ -707,7 +701,7 @@ class _Run:
         assert self.record.reason is not None  # one of the two began the stop
         return self.record.reason
 
-    def call_interrupts(self, *, is_cancelled: bool | None = None) -> _Pending | None:
+    def call_interrupts(self, *, is_cancelled: bool | None = None) -> _Coroutine | None:
         """Call the interrupts, in the order of `add`, until there is one to be awaited.
 
         Whether the current task is cancelled is asked where it is not known: it takes long in
@@ -717,7 +711,7 @@ class _Run:
         for index in self.not_interrupted:
             interrupt = self.actors[index].interrupt
             self.records[index].interrupted = self.now()
-            if self.watch is not None and interrupt is not None:
+            if self.watch is not None:
                 self.watch.grace_begins(index)
             try:
                 if interrupt is None:
@@ -726,12 +720,13 @@ class _Run:
                     if not is_cancelled:
                         self.cancelled_by_us = index + 1
                     reason = reason or self.cancel_reason()
-                    self.scopes[index].cancel(reason=reason)
+                    self.cancel(index, reason)
                 else:
                     is_cancelled = None  # an interrupt may cancel what is around us
                     result = interrupt(self.cause)
                     if result is not None and inspect.isawaitable(result):
-                        pending = _Pending(index, as_coroutine(result, interrupt))
+                        pending = as_coroutine(result, interrupt)
+                        self.awaited_index = index
             except BaseException as exc:  # noqa: BLE001 - kept below
                 error = exc
             del interrupt
@@ -743,7 +738,7 @@ class _Run:
         return None
 
     @enable_ki_protection
-    async def await_interrupts(self, pending: _Pending | None) -> None:
+    async def await_interrupts(self, pending: _Coroutine | None) -> None:
         """Await an interrupt, and go on with those that follow it, one at a time."""
         try:
             while pending is not None:
@@ -755,35 +750,47 @@ class _Run:
                 self.wake()
 
     @enable_ki_protection
-    async def await_interrupt(self, pending: _Pending) -> None:
+    async def await_interrupt(self, coroutine: _Coroutine) -> None:
         """Await one interrupt within its actor's deadline."""
         error: BaseException | None = None
         complaint: BaseException | None = None
-        deadline = min(self.grace_ends(pending.whose), self.group_deadline)
-        self.interrupts_task, self.awaited_index = trio.lowlevel.current_task(), pending.whose
+        index = self.awaited_index
+        deadline = min(self.grace_ends(index), self.group_deadline)
+        self.interrupts_task = trio.lowlevel.current_task()
         try:
             with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
                 self.interrupt_scope = scope
                 if self.graces_over is not None:
                     scope.cancel(reason=self.graces_over)
-                error = await _error_of(pending.coroutine)
-                error = await self.begin_anyway(pending.coroutine, error)
+                error = await _error_of(coroutine)
+                who = f"the interrupt of {self.who(index)}"
+                error = await self.begin_anyway(coroutine, error, who)
         except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
             complaint = exc
         self.interrupt_scope = None
         if complaint is not None:
-            self.interrupt_failed(pending.whose, complaint)
+            self.interrupt_failed(index, complaint)
         if error is not None:
-            self.interrupt_failed(pending.whose, error)
+            self.interrupt_failed(index, error)
         del complaint, error
+
+    def cancel(self, index: int, reason: str) -> None:
+        """Cancel an actor that has a scope; a failure of its own abort function stops nothing."""
+        error: BaseException | None = None
+        try:
+            self.scopes[index].cancel(reason=reason)
+        except BaseException as exc:  # noqa: BLE001 - kept below
+            error = exc
+        if error is not None:
+            self.interrupt_failed(index, error)
+            del error
 
     def interrupt_failed(self, index: int, raised: BaseException) -> None:
         error = without_cancelled(raised)
         if error is not None:
             self.records[index].interrupt_error = error
-            self.scopes[index].cancel(reason="its interrupt raised an exception")
-            name = shorten(self.actors[index].name)
-            self.keep(f"the interrupt of actor {name!r}", error, settles=False)
+            self.cancel(index, "its interrupt raised an exception")
+            self.keep(f"the interrupt of {self.who(index)}", error, settles=False)
             del error
         del raised
 
@@ -791,8 +798,11 @@ class _Run:
         """Tell whether the grace of an actor, or of an interrupt, has ended, given its task."""
         if not self.stopped:
             return False
-        index = _actor_in(task)
-        ends = self.grace_ends(self.awaited_index if index is None else index)
+        if self.interrupt_scope is not None and task is self.interrupts_task:
+            ends = self.grace_ends(self.awaited_index)
+        else:
+            index = _actor_in(task)  # None: somebody has put it among ours
+            ends = math.inf if index is None else self.grace_ends(index)
         return self.graces_over is not None or self.clock.current_time() >= ends
 
     def grace_ends(self, index: int) -> float:
@@ -810,8 +820,8 @@ class _Run:
                 self.watch.graces_have_ended()
             if self.interrupt_scope is not None:
                 self.interrupt_scope.cancel(reason=reason)
-            for scope in self.scopes:
-                scope.cancel(reason=reason)
+            for index in range(len(self.scopes)):
+                self.cancel(index, reason)
         _ask_again(self.nursery.child_tasks)  # every time: a group may have begun there meanwhile
 
     # ---- the result ----
@@ -921,7 +931,6 @@ class _Watch:
             if error is not None:
                 run.take(error, begins=False)
                 error = None
-                run.end_all_graces(_SECOND)
             now = run.clock.current_time()
             if now >= run.outer_deadline:  # a timeout around the group, which we no longer meet
                 run.end_all_graces(_SECOND)
@@ -966,10 +975,10 @@ class _Watch:
             run.end_all_graces(_GRACE_OVER)
         else:
             for index in due:
-                run.scopes[index].cancel(reason=_GRACE_OVER)
+                run.cancel(index, _GRACE_OVER)
             _ask_again([tasks[index] for index in due])
         if late:
-            places = where((self.who(index), tasks[index]) for index in late)
+            places = where((run.who(index), tasks[index]) for index in late)
             self.named.update(late)
             run.report("cancelled because the grace has ended:%s", places)
 
@@ -988,18 +997,15 @@ class _Watch:
             )
         ]
         self.named.update(endless)
-        waiting = [(self.who(index), tasks[index]) for index in endless]
+        waiting = [(run.who(index), tasks[index]) for index in endless]
         if run.interrupt_scope is not None and (
             run.interrupt_scope.deadline == math.inf
             or any(each.interrupted is None and each.exited is None for each in run.records)
         ):
-            whose = self.who(run.awaited_index)
-            waiting.append((f"the interrupt of actor {whose}", run.interrupts_task))
+            who = f"the interrupt of {run.who(run.awaited_index)}"
+            waiting.append((who, run.interrupts_task))
         if waiting:
             run.report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(waiting))
-
-    def who(self, index: int) -> str:
-        return repr(shorten(self.run.records[index].name))
 
     def tasks(self) -> dict[int, trio.lowlevel.Task]:
         """Find the tasks of the actors that have not exited."""
@@ -1008,13 +1014,6 @@ class _Watch:
 
 
 _running: Final[dict[trio.Nursery, _Run]] = {}  # for those around them
-
-
-class _Pending(NamedTuple):
-    """An interrupt that was called, and has to be awaited."""
-
-    whose: int
-    coroutine: Coroutine[Any, Any, object]
 
 
 @final
@@ -1037,12 +1036,12 @@ class _Started(trio.TaskStatus[object]):
 
 
 @disable_ki_protection
-async def _unprotected(coroutine: Coroutine[Any, Any, object]) -> object:
+async def _unprotected(coroutine: _Coroutine) -> object:
     return await coroutine
 
 
 @enable_ki_protection
-async def _error_of(coroutine: Coroutine[Any, Any, object]) -> BaseException | None:
+async def _error_of(coroutine: _Coroutine) -> BaseException | None:
     try:
         await _unprotected(coroutine)
     except BaseException as exc:  # noqa: BLE001 - handed back
