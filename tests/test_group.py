@@ -2570,7 +2570,7 @@ async def test_promise_17_a_long_stop_names_the_actors_it_waits_for_and_where(
     text = caplog.text
     assert text.count("the stop has been waiting for 10 s for:") == 2
     for name in ("direct", "with a nursery", "inner group"):
-        (line,) = (line for line in text.splitlines() if line.startswith(f"  actor {name!r} at "))
+        (line,) = (line for line in text.splitlines() if line.startswith(f"  {name!r} at "))
         assert "test_group.py" in line
         assert "in stubborn" in line
     assert "'quick'" not in text
@@ -2673,7 +2673,7 @@ async def test_promise_17_whose_interrupt_has_failed_is_named_for_there_is_no_gr
     group.add(functools.partial(stubborn, 500), broken, grace=20, name="stubborn")
     await group.run()
     _, warning = caplog.messages
-    assert warning.startswith("the stop has been waiting for 10 s for:\n  actor 'stubborn' at ")
+    assert warning.startswith("the stop has been waiting for 10 s for:\n  'stubborn' at ")
 
 
 async def test_promise_17_an_interrupt_that_holds_up_the_others_is_named_though_it_has_a_grace(
@@ -2703,7 +2703,7 @@ async def test_promise_17_an_interrupt_that_its_grace_will_end_and_nobody_waits_
     group.add(trio.sleep_forever, slow, grace=200, name="slow")
     await group.run()
     (message,) = caplog.messages
-    assert message.startswith("cancelled because the grace has ended:\n  actor 'slow' at ")
+    assert message.startswith("cancelled because the grace has ended:\n  'slow' at ")
 
 
 async def test_promise_17_a_task_of_somebody_else_in_the_nursery_is_not_taken_for_an_actor(
@@ -2742,7 +2742,7 @@ async def test_promise_17_who_has_a_finite_grace_is_named_when_it_ends(
         await group.run()
     assert times == [16, 21]
     first, second = caplog.messages
-    assert first.startswith("cancelled because the grace has ended:\n  actor 'with a grace' at ")
+    assert first.startswith("cancelled because the grace has ended:\n  'with a grace' at ")
     assert "in stubborn" in first
     assert "'in trio only' at " in second
     assert "in sleep_forever" in second
@@ -2783,7 +2783,7 @@ async def test_promise_17_who_is_cancelled_already_is_not_said_to_be_when_a_grac
     group.add(functools.partial(give, 1, None))
     await group.run()
     (message,) = caplog.messages
-    assert message.startswith("cancelled because the grace has ended:\n  actor 'own grace' at ")
+    assert message.startswith("cancelled because the grace has ended:\n  'own grace' at ")
 
 
 # ---- 18

@@ -978,7 +978,7 @@ class _Watch:
                 run.cancel(index, _GRACE_OVER)
             _ask_again([tasks[index] for index in due])
         if late:
-            places = where((run.who(index), tasks[index]) for index in late)
+            places = where((self.name(index), tasks[index]) for index in late)
             self.named.update(late)
             run.report("cancelled because the grace has ended:%s", places)
 
@@ -997,7 +997,7 @@ class _Watch:
             )
         ]
         self.named.update(endless)
-        waiting = [(run.who(index), tasks[index]) for index in endless]
+        waiting = [(self.name(index), tasks[index]) for index in endless]
         if run.interrupt_scope is not None and (
             run.interrupt_scope.deadline == math.inf
             or any(each.interrupted is None and each.exited is None for each in run.records)
@@ -1006,6 +1006,9 @@ class _Watch:
             waiting.append((who, run.interrupts_task))
         if waiting:
             run.report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(waiting))
+
+    def name(self, index: int) -> str:
+        return repr(shorten(self.run.actors[index].name))
 
     def tasks(self) -> dict[int, trio.lowlevel.Task]:
         """Find the tasks of the actors that have not exited."""
