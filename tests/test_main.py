@@ -513,7 +513,7 @@ def test_the_first_exit_settles_the_status_whatever_signals_come_later() -> None
 
 
 def test_a_signal_ends_the_wait_for_the_output_to_be_read() -> None:
-    talks = "sh -c 'echo ready >&2; echo hello'"
+    talks = "sh -c 'echo hello; echo ready >&2'"
     with full_pipe() as (_, write_end), started("--quiet", talks, stdout=write_end) as process:
         os.close(write_end)
         assert process.stderr is not None

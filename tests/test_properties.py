@@ -292,6 +292,7 @@ class GroupModel:
         self.stopped: float | None = None
         self.cancelled: float | None = None  # from outside
         self.cancelled_first = False  # that is why it stops
+        self.has_deadline = False  # which is how it will be cancelled
         self.hurried = False  # every grace has ended
         self.error_for_interrupts: object = None
         self.turns = iter(self.actors)  # whose interrupts are still to be called
@@ -338,6 +339,8 @@ class GroupModel:
 
     def is_cancelled_from_outside(self, actor: ActorModel) -> bool:
         """Whether an actor that raises was not cancelled, as its interrupt, by the group."""
+        if self.error_for_interrupts == "Cancelled":  # maybe by the group around this one
+            return True
         if self.cancelled is None or self.cancelled_first or actor.plan.interrupt is not None:
             return self.cancelled is not None
         if self.cancelled == actor.interrupted == self.stopped:
@@ -374,8 +377,8 @@ class GroupModel:
 
     @property
     def may_be_asked_again(self) -> bool:
-        """Whether it meets a second cancellation: see `RunGroup.interrupt`."""
-        return any(actor.plan.interrupt is not None for actor in self.actors)
+        """Whether it meets a second cancellation: see `RunGroup.run`, "One gap"."""
+        return self.has_deadline or any(actor.plan.interrupt is not None for actor in self.actors)
 
     @property
     def was_just_cancelled(self) -> bool:
@@ -519,6 +522,7 @@ def facts_by_choice(plan: Plan, world: World) -> Facts:
         started.append((world.now, values))
 
     group = GroupModel(world, plan.group, "", lambda _: None, forward)
+    group.has_deadline = plan.by_deadline
     world.after(plan.cancelled, group.cancel)
     for moment in plan.interrupts:
         world.after(moment, functools.partial(group.tell, f"interrupt() at {moment}"))
