@@ -2336,6 +2336,28 @@ async def test_promise_14_a_start_that_cannot_be_reported_stops_the_group_in_ord
     assert group.record.reason == "RuntimeError in the task that awaits run()"
 
 
+async def test_promise_14_nor_does_one_that_cannot_be_reported_during_the_stop_end_a_grace(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, error = RunGroup(), ValueError()
+
+    class Broken(trio.TaskStatus[dict[str, object]]):
+        def started(self, value: object = None) -> None:
+            raise error
+
+    async def execute() -> None:
+        group.interrupt()  # before the other one has begun
+        await trio.sleep(2)
+
+    group.add(execute, ignore, grace=30)
+    group.add(execute, ignore, grace=30)
+    with pytest.raises(ValueError) as caught:
+        await group.run(task_status=Broken())
+    assert caught.value is error
+    assert group.record is not None
+    assert [(actor.how, actor.exited) for actor in group.record.actors] == [("returned", 2)] * 2
+
+
 # ---- 15
 
 

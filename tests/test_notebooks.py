@@ -276,7 +276,7 @@ def printed_by(check: Callable[[object], None], attempt: object) -> str:
         with contextlib.redirect_stdout(io.StringIO()) as out:
             check(attempt)
     finally:
-        sys.settrace(coverage)
+        sys.settrace(coverage)  # pragma: no cover - it does not see how it is switched on
         threading.settrace(in_threads)  # pyright: ignore[reportArgumentType]
     assert time.monotonic() - began < 60, "a learner is told soon, also on a busy machine"
     return out.getvalue()

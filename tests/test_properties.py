@@ -343,7 +343,7 @@ class GroupModel:
             return True
         if self.cancelled is None or self.cancelled_first or actor.plan.interrupt is not None:
             return self.cancelled is not None
-        if self.cancelled == actor.interrupted == self.stopped:
+        if self.cancelled == actor.interrupted == self.stopped:  # pragma: no cover - seldom drawn
             return self.world.either()
         return actor.interrupted is None or self.cancelled <= actor.interrupted
 
