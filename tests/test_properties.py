@@ -343,7 +343,7 @@ class GroupModel:
             return True
         if self.cancelled is None or self.cancelled_first or actor.plan.interrupt is not None:
             return self.cancelled is not None
-        if self.cancelled == actor.interrupted == self.stopped:  # pragma: no cover - seldom drawn
+        if self.cancelled == actor.interrupted == self.stopped:
             return self.world.either()
         return actor.interrupted is None or self.cancelled <= actor.interrupted
 
@@ -1072,8 +1072,21 @@ TOLD_AND_CANCELLED = Plan(
 )
 
 
+# The inner group is told to stop, and cancelled, at one moment: the grace of its actor is none.
+TOLD_AND_CANCELLED_AT_ONCE = Plan(
+    Group(
+        (
+            Actor(Group((Actor(Body(clean_up=0.25, cancelled="raises")),)), Interrupt(), grace=0),
+            Actor(Body(work=1.5)),
+        )
+    ),
+    cancelled=9.0625,
+)
+
+
 @CHECKED
 @given(plans(depth=1), SEEDS)
+@example(TOLD_AND_CANCELLED_AT_ONCE, 0)
 @example(CANCELLED_AND_TOLD, 0)
 @example(TOLD_AND_CANCELLED, 0)
 def test_a_nested_group_does_what_the_contract_says(plan: Plan, seed: int) -> None:

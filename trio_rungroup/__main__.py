@@ -64,8 +64,9 @@ Each COMMAND is one argument, split into words as a shell does, but # begins no 
 shell runs it. Every line of output is passed on with the command's name before it. When
 the first command exits, the others get SIGTERM, and those that are still there when the
 grace has ended get SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one
-kills them at once. What a command leaves behind when it exits is killed: at once, or where
-it was told to exit, when the grace has ended, after 10 seconds at most.
+kills them at once (but the same one within 0.1 seconds is the first: timeout(1) sends it
+twice). What a command leaves behind when it exits is killed: at once, or where it was told
+to exit, when the grace has ended, after 10 seconds at most.
 Whatever has been written is passed on before the end, however slow its reader is; after a
 signal, for a second longer than the grace. At the end, standard error shows a timeline.
 

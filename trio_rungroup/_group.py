@@ -1081,7 +1081,7 @@ def _is_out_of_grace(task: trio.lowlevel.Task) -> bool:
 
 
 def _actor_in(task: trio.lowlevel.Task) -> int | None:
-    """Find the index of the actor that a task of a run runs; `None` where it awaits interrupts.
+    """Find the index of the actor that a task runs; `None` if it runs none.
 
     Seldom needed, so it is asked for the `index` it was started with: a list of the tasks would
     take 1 % of every run.
