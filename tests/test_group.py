@@ -937,8 +937,15 @@ async def test_promise_8_a_timeout_is_no_such_gap(
         assert trio.current_time() == began + ends
 
 
-def group_in_a_function(interrupt: Interrupt | None) -> RunGroup:
-    """Make a group that stops at 1, with a function that runs another one, whose grace is 20."""
+async def test_promise_8_nor_is_one_that_is_noticed_a_moment_late_as_on_every_real_clock() -> None:
+    began = trio.current_time()
+    with trio.move_on_after(0.1):
+        await group_in_a_function(None, stops_at=0.01).run()
+    assert trio.current_time() < began + 20
+
+
+def group_in_a_function(interrupt: Interrupt | None, stops_at: float = 1) -> RunGroup:
+    """Make a group with a function that runs another one, whose grace is 20."""
     inner, group = RunGroup(), RunGroup()
     inner.add(trio.sleep_forever, ignore, grace=20)
 
@@ -946,7 +953,7 @@ def group_in_a_function(interrupt: Interrupt | None) -> RunGroup:
         await inner.run()
 
     group.add(run_inner)
-    group.add(functools.partial(trio.sleep, 1), interrupt)
+    group.add(functools.partial(trio.sleep, stops_at), interrupt)
     return group
 
 

@@ -42,7 +42,7 @@ LESSONS = [name for name in NAMES if not name.startswith("00")]
 
 every_notebook = pytest.mark.parametrize("name", NAMES)
 once_is_enough = pytest.mark.skipif(
-    sys.version_info[:2] != (3, 11), reason="takes a minute, and the solutions run on every Python"
+    sys.version_info[:2] != (3, 11), reason="takes minutes, and the solutions run on every Python"
 )
 every_lesson = pytest.mark.parametrize("name", LESSONS)
 
@@ -1326,6 +1326,7 @@ ALL_HINTS = HINTS + [
 ]
 
 
+@once_is_enough
 @pytest.mark.parametrize(
     ("what", "call", "source", "words"),
     ALL_HINTS,
