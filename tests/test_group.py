@@ -1,6 +1,6 @@
 """CONTRACT.md, promise by promise: the number stands in each test's name.
 
-Mutants. `mutants.toml` changes one thing in `_group.py` at a time, in some 470 ways. The tests
+Mutants. `mutants.toml` changes one thing in `_group.py` at a time, in 480 ways. The tests
 notice all but these, which nobody could tell from the original:
 
 - `final` taken away; `weakref_slot`, `eq`, `repr` and `match_args=True` of `_Actor`: for type
@@ -11,7 +11,8 @@ notice all but these, which nobody could tell from the original:
 - `range(1)`, `range(3)` and `[]` for `range(2)`, `if not self.active` in `wait_for_all`: it takes
   longer, and comes to the same.
 - `not_reported` begins as any other negative number: it only must not be 0.
-- `or` where the stop asks whether there is a group inside: it asks the scopes for nothing.
+- `or`, and `> 0`, where the stop asks whether there is a group inside: it asks the scopes for
+  nothing.
 - `cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
 - `asleep` begins as True: the calling task goes to sleep before anybody else has had a turn.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
@@ -895,9 +896,10 @@ async def test_promise_8_it_reaches_into_groups_at_every_depth(
     assert innermost.record.actors[0].exited == seconds
 
 
+@pytest.mark.parametrize("timeout", [3, math.inf])
 @pytest.mark.parametrize("depth", [1, 3])
 async def test_promise_8_it_reaches_into_groups_that_were_added_without_any_interrupts(
-    autojump_clock: trio.testing.MockClock, depth: int
+    autojump_clock: trio.testing.MockClock, depth: int, timeout: float
 ) -> None:
     group = RunGroup(grace=20)
     group.add(trio.sleep_forever, ignore)
@@ -905,8 +907,11 @@ async def test_promise_8_it_reaches_into_groups_that_were_added_without_any_inte
         inner, group = group, RunGroup()
         group.add(inner.run)
     group.add(functools.partial(trio.sleep, 1))
-    with trio.move_on_after(3):
-        await group.run()
+    async with trio.open_nursery() as nursery:
+        nursery.cancel_scope.relative_deadline = timeout
+        nursery.start_soon(group.run)
+        await trio.sleep(3)
+        nursery.cancel_scope.cancel(reason="test")
     assert trio.current_time() == 3
 
 
