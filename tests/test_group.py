@@ -896,10 +896,10 @@ async def test_promise_8_it_reaches_into_groups_at_every_depth(
     assert innermost.record.actors[0].exited == seconds
 
 
-@pytest.mark.parametrize("timeout", [3, math.inf])
+@pytest.mark.parametrize("patience", [3, math.inf])
 @pytest.mark.parametrize("depth", [1, 3])
 async def test_promise_8_it_reaches_into_groups_that_were_added_without_any_interrupts(
-    autojump_clock: trio.testing.MockClock, depth: int, timeout: float
+    autojump_clock: trio.testing.MockClock, depth: int, patience: float
 ) -> None:
     group = RunGroup(grace=20)
     group.add(trio.sleep_forever, ignore)
@@ -908,7 +908,7 @@ async def test_promise_8_it_reaches_into_groups_that_were_added_without_any_inte
         group.add(inner.run)
     group.add(functools.partial(trio.sleep, 1))
     async with trio.open_nursery() as nursery:
-        nursery.cancel_scope.relative_deadline = timeout
+        nursery.cancel_scope.relative_deadline = patience
         nursery.start_soon(group.run)
         await trio.sleep(3)
         nursery.cancel_scope.cancel(reason="test")
