@@ -94,6 +94,32 @@ async def test_signal_actor_gives_the_handlers_back_before_the_others_wind_down(
     assert seen == [True]
 
 
+@pytest.mark.parametrize("first", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
+async def test_signals_that_come_in_the_same_moment_are_one(first: signal.Signals) -> None:
+    signals = [first, *{signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP}.difference({first})]
+
+    async def send_all() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        for number in signals:
+            signal.raise_signal(number)
+        await trio.sleep_forever()
+
+    sent_anew: list[int] = []
+    before = [
+        signal.signal(number, lambda number, _: sent_anew.append(number)) for number in signals
+    ]
+    group = RunGroup()
+    group.add(*signal_actor(*signals))
+    group.add(send_all)
+    error = await raised_by(group)
+    await trio.testing.wait_all_tasks_blocked()
+    for number, handler in zip(signals, before, strict=True):
+        signal.signal(number, handler)
+    assert isinstance(error, SignalReceived)
+    assert error.signal is first
+    assert sent_anew == []
+
+
 async def test_two_signal_actors_for_one_signal_are_refused() -> None:
     group = RunGroup()
     for _ in range(2):

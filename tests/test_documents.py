@@ -179,6 +179,23 @@ async def test_a_keep_alive_actor_lets_idle_connections_go_and_answers_the_other
     assert sorted(gone[:2]) == [b"first", b"second"]
     assert gone[2:] == [b"last"]
 
+    # Requests of connections that nobody had accepted yet.
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    group = RunGroup()
+    group.add(*keep_alive_actor(answer, listeners))
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+            waiting = [
+                socket.create_connection(listeners[0].socket.getsockname()) for _ in range(5)
+            ]
+            for each in waiting:
+                each.sendall(b"in time")
+            group.interrupt()
+    for each in waiting:
+        with each:
+            assert each.recv(100) == b"in time"
+
     made = [
         keep_alive_actor(answer, await trio.open_tcp_listeners(0, host="127.0.0.1"))
         for _ in range(3)

@@ -11,8 +11,9 @@ notice all but these, which nobody could tell from the original:
 - `range(1)`, `range(3)` and `[]` for `range(2)`, `if not self.active` in `wait_for_all`: it takes
   longer, and comes to the same.
 - `not_reported` begins as any other negative number: it only must not be 0.
-- `or`, and `> 0`, where the stop asks whether there is a group inside: it asks the scopes for
-  nothing.
+- `or`, `> 0`, `>= 1` and `!= 1` where the stop asks whether there is a group inside: it asks the
+  scopes for nothing.
+- `asked_again = True` for False in the watch: it ends graces that have ended, once more.
 - `cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
 - `asleep` begins as True: the calling task goes to sleep before anybody else has had a turn.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
@@ -987,7 +988,7 @@ async def test_promise_8_a_group_that_begins_when_all_graces_are_over_has_none_u
     assert trio.current_time() == (13 if shield else 3)
 
 
-@pytest.mark.parametrize("begins", ["before", "in the clean-up"])
+@pytest.mark.parametrize("begins", ["before", "in the clean-up", "later in it"])
 @pytest.mark.parametrize("whose", ["the group", "the actor", "the interrupt"])
 async def test_promise_7_a_group_has_no_grace_where_the_actor_around_it_has_none_left(
     autojump_clock: trio.testing.MockClock, whose: str, begins: str
@@ -1001,6 +1002,7 @@ async def test_promise_7_a_group_has_no_grace_where_the_actor_around_it_has_none
             if begins != "before":
                 await trio.sleep_forever()
         finally:
+            await stubborn(1 if begins == "later in it" else 0)
             await inner.run()
 
     grace = math.inf if whose == "the group" else 2
@@ -1010,7 +1012,19 @@ async def test_promise_7_a_group_has_no_grace_where_the_actor_around_it_has_none
         outer.add(execute, ignore, grace=grace)
     outer.add(functools.partial(trio.sleep, 1))
     await outer.run()
-    assert trio.current_time() == 3
+    assert trio.current_time() == (4 if begins == "later in it" else 3)
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore])
+async def test_promise_8_a_group_that_begins_in_a_clean_up_that_nobody_limits_has_its_graces(
+    interrupt: Interrupt | None, autojump_clock: trio.testing.MockClock
+) -> None:
+    clean_up, group = RunGroup(), RunGroup()
+    clean_up.add(functools.partial(trio.sleep, 10), ignore, grace=20)
+    group.add(shut_down_by(trio.CancelScope(), clean_up))
+    group.add(functools.partial(give, 1, None), interrupt)
+    await group.run()
+    assert trio.current_time() == 11
 
 
 async def test_promise_8_a_group_in_a_task_that_an_actor_put_among_ours_is_reached_as_well(

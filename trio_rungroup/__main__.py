@@ -72,8 +72,8 @@ signal, for a second longer than the grace. At the end, standard error shows a t
 
 The commands cannot read from the terminal: their standard input is empty, and one that
 reads /dev/tty, as for a password, is suspended. Should trio-rungroup itself be killed
-(SIGKILL), then on Linux so are they, but for one that has cleared its environment (env -i)
-or has a session of its own."""
+(SIGKILL), then on Linux so are they, but for one that has a session of its own, or has
+cleared its environment (env -i) or written over it, as for a long title."""
 
 _EPILOG: Final = """\
 example:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
@@ -72,7 +72,8 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
 
     The handlers that were there before are back as soon as it exits. So a second Ctrl-C
     ends every grace (trio raises KeyboardInterrupt in the main task, which should be the
-    one that awaits `run()`), and a second SIGTERM kills this process without clean-up.
+    one that awaits `run()`), and any SIGTERM after the first signal kills this process without
+    clean-up (process 1 of a container ignores it). Signals that come in the same moment are one.
 
     A child that is forked meanwhile, and executes no other program (multiprocessing's "fork"),
     inherits the handlers, and so ignores these signals, `terminate()` as well. Use "spawn" or
@@ -108,12 +109,34 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
             try:
                 # Not `async for`: the handlers have to be gone before anyone hears of it.
                 number = await anext(arrivals)
+                await _take_what_came_with_it(arrivals, len(wanted))
             finally:
                 _taken.difference_update(wanted)
         raise SignalReceived(number)
 
     signal_actor.__qualname__ = "signal_actor"
     return signal_actor, None
+
+
+@enable_ki_protection
+async def _take_what_came_with_it(arrivals: AsyncIterator[int], most: int) -> None:
+    """Take the signals that came in the same moment: they are the same request to stop.
+
+    trio would send them anew as soon as the old handlers are back. A SIGTERM that came with a
+    SIGINT would kill the process before anything has stopped.
+    """
+
+    @enable_ki_protection
+    async def take() -> NoReturn:
+        while True:
+            await anext(arrivals)
+
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take)
+            for _ in range(most + 2):  # a tick for each, one to begin, one to spare
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel(reason="no other signal came with it")
 
 
 def scope_actor(scope: trio.CancelScope) -> tuple[Execute, None]:
@@ -192,13 +215,14 @@ def process_actor(
 
     Its standard input is the null device, and in the background, where it is, reading /dev/tty
     suspends it. Should this process die without clean-up (of SIGKILL, a second SIGTERM, a SIGHUP
-    that nobody waits for), its processes run on; so for a program in a terminal use
-    `signal_actor(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)`.
+    that nobody waits for), its processes run on. So for a program in a terminal use
+    `signal_actor(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)`, and ignore SIGHUP before
+    `trio.run`, for bash sends it twice: `signal.signal(signal.SIGHUP, signal.SIG_IGN)`.
 
     Cancellation:
-        When the grace has expired, or from outside: SIGKILL to the group; the actor exits
-        once the process is reaped. Give the actor a grace when adding it, for a process
-        may ignore SIGTERM.
+        When the grace has expired, or from outside where there is none: SIGKILL to the group;
+        the actor exits once the process is reaped. Give the actor a grace when adding it, for
+        a process may ignore SIGTERM.
 
     Args:
         command: As for `trio.run_process`: a sequence of strings, or a string with
@@ -282,8 +306,8 @@ def listener_actor(
     socket stays.
 
     Cancellation:
-        When the grace has expired, or from outside: the listeners are closed and the
-        handlers are cancelled.
+        When the grace has expired, or from outside where there is none: the listeners are
+        closed and the handlers are cancelled.
 
     Args:
         handler: An async function of one stream. The stream is closed when it exits.
@@ -355,9 +379,9 @@ def thread_actor(
     a queue.
 
     Cancellation:
-        When the grace has expired, or from outside: a thread can only be asked, so it is
-        abandoned, with a warning on the logger `trio_rungroup` that names it. It runs on as
-        a daemon, and what comes out of it is lost.
+        When the grace has expired, or from outside where there is none: a thread can only be
+        asked, so it is abandoned, with a warning on the logger `trio_rungroup` that names it.
+        It runs on as a daemon, and what comes out of it is lost.
 
     Args:
         execute: A blocking function without parameters.
@@ -424,11 +448,11 @@ def future_actor(
     `ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))`.
 
     Cancellation:
-        When the grace has expired, or from outside: the future is cancelled, and the actor
-        exits at once, whatever the engine does. Should a thread be fetching the result from
-        another machine by then, it is abandoned, with a warning. This ends the actor, not the
-        work: leaving the `with` of a pool, and the end of the program, wait for what still
-        runs there. Pass an interrupt that the work listens to.
+        When the grace has expired, or from outside where there is none: the future is
+        cancelled, and the actor exits at once, whatever the engine does. Should a thread be
+        fetching the result from another machine by then, it is abandoned, with a warning. This
+        ends the actor, not the work: leaving the `with` of a pool, and the end of the program,
+        wait for what still runs there. Pass an interrupt that the work listens to.
 
     Args:
         submit: A function without parameters that hands back the future. It is called in

@@ -159,7 +159,8 @@ class RunGroup:
         The interrupt must make `execute` exit soon, and must be harmless when `execute` has
         exited already. It is called exactly once per run, after `execute` has begun, with
         the error of the first exit (`None` after a clean one). It may be async; then the
-        next interrupt waits for it. Without an interrupt the actor is cancelled.
+        next interrupt waits for it. If it raises, its actor is cancelled at once. Without an
+        interrupt the actor is cancelled.
         Go: `Group.Add`.
 
         Cancellation:
@@ -232,9 +233,9 @@ class RunGroup:
             nursery it is not: there a group needs a `signal_actor` to hear of the second one.)
             A second request reaches groups in this one, too. One gap: where no actor here has
             an interrupt, and one is a function that runs a group of its own, a `cancel()`
-            around this one, when the stop has begun, does not reach that group (a timeout does,
-            by the deadline it had then). Adding the group itself closes it:
-            `outer.add(inner.run)`.
+            around this one, when the stop has begun, does not reach that group; nor does a second
+            Ctrl-C where this runs in a nursery, which cancels it. (A timeout does, by the deadline
+            it had then.) Adding the group itself closes the gap: `outer.add(inner.run)`.
 
         Returns:
             What the first actor to end the group returned; `None` after `interrupt()`, or when
