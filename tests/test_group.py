@@ -17,8 +17,6 @@ notice all but these, which nobody could tell from the original:
 - `cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
 - `asleep` begins as True: the calling task goes to sleep before anybody else has had a turn.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
-- `drive`, `await_interrupt`, `begin_anyway` and `_error_of` unprotected from Ctrl-C: what calls
-  them is protected.
 """
 
 from __future__ import annotations

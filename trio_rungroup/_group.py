@@ -8,26 +8,29 @@ is captured in its own task (an exception that reached the nursery would cancel 
 before any interrupt could run), so the nursery closes quietly and the result is raised
 after it, as itself. Three kinds of task take part:
 
-- an actor's task (`_Run.execute`) runs one actor and records how it exited;
+- an actor's task (`_Run.run_actor`) runs one actor and records how it exited;
 - the calling task (`_Run.drive`) starts them, sleeps until the stop begins, calls the
   interrupts, and waits for all to exit: it is the one that a cancellation from outside or
   Ctrl-C reaches. Where the stop lasts, it ends graces and warns (`_Watch`);
 - one more task (`_Run.await_interrupts`) goes on with the interrupts from the first async
   one on, so that a slow one cannot keep the calling task from that.
 
-Without interrupts, one scope stands for all: the nursery's. It is faster, and differs in one case
-only, which `RunGroup.run` tells.
+Where no actor has an interrupt, or is the `run` of another group, one scope stands for all: the
+nursery's. It is faster, and differs in one case only, which `RunGroup.run` tells.
 
-Groups nest, and a cancellation reaches all groups inside each other in one instant, each as its
-first request to stop. So a run that ends its graces tells the runs inside it (`_ask_again`).
+Groups nest, and a cancellation reaches all groups inside each other in one instant. Each takes it
+for its first request to stop, and where it is shielded then, it does not meet a second one. So a
+run that ends its graces tells the runs inside it (`_ask_again`).
 
-Every function here that Ctrl-C must not tear apart is protected from it, or called only by such
-as are; the actor's own code is awaited through `_unprotected`, so that it still obeys.
+Every function here that trio or the user calls is protected from Ctrl-C, and so is all that it
+calls in turn; the actor's own code is awaited through `_unprotected`, so that it still obeys.
 
 A function that calls `cancel()` drops its references to errors, actors and records before it
 returns. trio makes the `Cancelled` inside that call, and its traceback leads to our frames. What
 the actor then raises has it for its context: if one of our frames still held that error, the two
-would hold each other. Hence the `del` at the end of so many functions.
+would hold each other. Hence the `del` at the end of so many functions. And an error that is caught
+is dealt with after its `except` block: what is being handled while trio makes a `Cancelled` becomes
+the context of that, and so of what an actor raises then.
 """
 
 from __future__ import annotations
@@ -84,6 +87,8 @@ _Interrupt: TypeAlias = Callable[[BaseException | None], object]
 
 @attrs.define(eq=False, repr=False, match_args=False, weakref_slot=False)
 class _Actor:
+    """What `add` was given."""
+
     name: str
     execute: Callable[..., Awaitable[object]]
     interrupt: _Interrupt | None
@@ -93,7 +98,7 @@ class _Actor:
 
 
 @final
-@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)  # run() looks at a grace set later
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)  # faster; run() looks at a grace set later
 class RunGroup:
     """Run actors together; when the first one exits, interrupt and await the others.
 
@@ -206,9 +211,8 @@ class RunGroup:
                 )
         name = unique_name(self._names, execute, name)
         self._actors.append(_Actor(name, execute, interrupt, grace, ends_group, reports_started))
-        self._needs_scopes = (
-            self._needs_scopes or interrupt is not None or _is_run_of_a_group(execute)
-        )
+        if interrupt is not None or _is_run_of_a_group(execute):
+            self._needs_scopes = True
         return execute
 
     @enable_ki_protection
@@ -231,11 +235,11 @@ class RunGroup:
             second request, and ends every grace at once. So it is with Ctrl-C where this is
             awaited by the main task: the first one stops in order, the second one now. (In a
             nursery it is not: there a group needs a `signal_actor` to hear of the second one.)
-            A second request reaches groups in this one, too. One gap: where no actor here has
-            an interrupt, and one is a function that runs a group of its own, a `cancel()`
-            around this one, when the stop has begun, does not reach that group; nor does a second
-            Ctrl-C where this runs in a nursery, which cancels it. (A timeout does, by the deadline
-            it had then.) Adding the group itself closes the gap: `outer.add(inner.run)`.
+            A second request reaches groups in this one, too, if they are added as such:
+            `outer.add(inner.run)`. With one gap it reaches also those that a function runs: where
+            no actor here has an interrupt, and the stop has begun, a `cancel()` around this group
+            does not reach them, and so neither does a second Ctrl-C where this runs in a nursery,
+            which cancels it. (A timeout does, by the deadline that it had then.)
 
         Returns:
             What the first actor to end the group returned; `None` after `interrupt()`, or when
@@ -259,7 +263,7 @@ class RunGroup:
                 "%autoawait trio makes `await group.run()` work"
             )
         if self._current is not None:
-            del self
+            del self  # whose record may come to hold this error, if one of its actors is to blame
             raise RuntimeError(
                 "this RunGroup is already running; wait for run() to come back, or make "
                 "another RunGroup"
@@ -298,9 +302,11 @@ class RunGroup:
 
         Does nothing when no run is under way or the stop has begun: to interrupt a group,
         start it with `await nursery.start(group.run)`. With `run` this makes a pair, so
-        groups nest: `outer.add(inner.run, inner.interrupt)`. When its own grace in the outer
-        one ends, or all do there, all graces end in the inner one, too. With a `trio.Cancelled`,
-        which the outer one gives it if it is cancelled, `run()` raises what its actors raise.
+        groups nest: `outer.add(inner.run, inner.interrupt)`. When the grace of the inner group
+        in the outer one ends, or all graces there do, all graces in the inner group end, too.
+
+        If `error` is a `trio.Cancelled`, as the outer group passes on when it is cancelled, then
+        `run()` raises the error of an actor, if one fails during the stop.
 
         Args:
             error: What the interrupts are given.
@@ -308,16 +314,16 @@ class RunGroup:
         Raises:
             RuntimeError: The group runs, but not in this thread and its `trio.run`.
         """
-        if self._current is not None:
-            lowlevel = trio.lowlevel
-            token = lowlevel.current_trio_token() if lowlevel.in_trio_run() else None
-            if token is not self._current.token:
-                raise RuntimeError(
-                    "interrupt() has to be called in the trio thread; from another one write "
-                    "trio.from_thread.run_sync(group.interrupt, trio_token=...)"
-                )
-            with_error = "" if error is None else f" with {describe(error)}"
-            self._current.stop(error, reason=f"interrupt() was called{with_error}")
+        run = self._current
+        if run is None:
+            return
+        if not trio.lowlevel.in_trio_run() or trio.lowlevel.current_trio_token() is not run.token:
+            raise RuntimeError(
+                "interrupt() has to be called in the trio thread; from another one write "
+                "trio.from_thread.run_sync(group.interrupt, trio_token=...)"
+            )
+        with_error = "" if error is None else f" with {describe(error)}"
+        run.stop(error, reason=f"interrupt() was called{with_error}")
 
 
 def _is_run_of_a_group(execute: object) -> bool:
@@ -334,8 +340,9 @@ class _Run:
 
     # The start.
     not_begun: int  # actors whose execute is still to be called
-    started: dict[str, object]  # what those that report it have called started() with
-    # nursery.start(group.run) makes these two: whom to tell, and how many have yet to report.
+    started_values: dict[str, object]  # what those that report it have called started() with
+    # Set by nursery.start(group.run): whom to tell, and how many have yet to report. Without it,
+    # below 0, so that it never comes down to 0.
     task_status: trio.TaskStatus[dict[str, object]]
     not_reported = -1
 
@@ -347,7 +354,9 @@ class _Run:
     cause: BaseException | None = None  # for the interrupts
     cancelled_outside = False
     not_interrupted: Iterator[int]  # the actors whose turn is still to come
-    cancelled_by_us = 0  # of actors[:cancelled_by_us], we have cancelled those without interrupt
+    cancelled_by_us = (
+        0  # in actors[:this], those without interrupt; unless it was done from outside
+    )
     interrupt_scope: trio.CancelScope | None = None  # of an async interrupt, while it is awaited
     interrupts_task: trio.lowlevel.Task
     awaited_index: int  # the actor whose interrupt it is
@@ -375,7 +384,7 @@ class _Run:
         self.record = Record(self.records)
         self.start = self.record.start
         self.active = self.not_begun = len(actors)  # tasks in the nursery
-        self.started, self.later = {}, []
+        self.started_values, self.later = {}, []
         # Empty: the nursery's scope stands for all.
         self.scopes: list[trio.CancelScope] = []
         if needs_scopes:
@@ -391,7 +400,6 @@ class _Run:
 
     # ---- the calling task ----
 
-    @enable_ki_protection
     async def drive(
         self, task_status: trio.TaskStatus[dict[str, object]]
     ) -> tuple[object, BaseException | None]:
@@ -441,7 +449,7 @@ class _Run:
             self.task_status = task_status
             self.not_reported = sum(actor.reports_started for actor in self.actors)
         for index, actor in enumerate(self.actors):
-            self.nursery.start_soon(self.execute, index, name=actor.name)
+            self.nursery.start_soon(self.run_actor, index, name=actor.name)
 
     def now(self) -> float:
         """Tell how many seconds ago the run began."""
@@ -457,10 +465,10 @@ class _Run:
         error: BaseException | None = None
         try:
             await self.sleep()
-        except BaseException as exc:  # noqa: BLE001 - kept by take()
+        except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
             error = exc
         if error is not None:  # what began the stop: anything else would have woken us first
-            self.take(error, begins=True)
+            self.asked_to_stop(error, begins=True)
             del error
         if is_late:
             self.end_all_graces(_ALL_GRACES_OVER)
@@ -469,29 +477,33 @@ class _Run:
         """Take a cancellation that has come since something else began the stop."""
         error = await _request_from_outside()
         if error is not None:
-            self.take(error, begins=False)
+            self.asked_to_stop(error, begins=False)
             del error
 
     def interrupt_all(self) -> None:
         """Cancel all, or call the interrupts until there is one to be awaited."""
         self.group_deadline = self.stopped_at + self.grace
         if not self.scopes:
-            self.record.interrupt_all_at(self.now())
-            if not self.cancelled_outside:
-                self.cancelled_by_us = len(self.actors)
-                # Once its scope is cancelled, we see nothing of what is around the nursery. Asked
-                # only for groups inside, since it asks all scopes around us, which may be many.
-                if len(_running) > 1 and any(t.child_nurseries for t in self.nursery.child_tasks):
-                    self.outer_deadline = _effective_deadline()
-            self.nursery.cancel_scope.cancel(reason=self.cancel_reason())
-            if self.graces_over is not None:  # before this could reach the groups inside
-                _ask_again(self.nursery.child_tasks)
+            self.cancel_all()
             return
         self.not_interrupted = iter(range(len(self.actors)))
         pending = self.call_interrupts(is_cancelled=self.cancelled_outside)
         if pending is not None:
             self.active += 1
             self.nursery.start_soon(self.await_interrupts, pending, name=_INTERRUPTS_TASK)
+
+    def cancel_all(self) -> None:
+        """Cancel all at once, where the nursery's scope stands for them."""
+        self.record.interrupt_all_at(self.now())
+        if not self.cancelled_outside:
+            self.cancelled_by_us = len(self.actors)
+            # Once its scope is cancelled, we see nothing of what is around the nursery. Asked
+            # only for groups inside, since it asks all scopes around us, which may be many.
+            if len(_running) > 1 and any(t.child_nurseries for t in self.nursery.child_tasks):
+                self.outer_deadline = _effective_deadline()
+        self.nursery.cancel_scope.cancel(reason=self.cancel_reason())
+        if self.graces_over is not None:  # before this could reach the groups inside
+            _ask_again(self.nursery.child_tasks)
 
     async def wait_for_all(self) -> None:
         # Usually all have exited within a tick, or two if they do something on their way. To wait
@@ -506,22 +518,22 @@ class _Run:
     def sleep(self) -> Awaitable[object]:
         """Sleep until `wake()`; only the calling task does, and awaits this at once."""
         self.asleep = True
-        return trio.lowlevel.wait_task_rescheduled(self.call_away)  # noqa: ASYNC105
+        return trio.lowlevel.wait_task_rescheduled(self.abort_sleep)  # noqa: ASYNC105
 
     def wake(self) -> None:
         if self.asleep:
-            trio.lowlevel.reschedule(self.caller)  # fails where the stack is full
+            trio.lowlevel.reschedule(self.caller)  # RecursionError where the stack is full
             self.asleep = False
 
-    def call_away(self, _: object) -> trio.lowlevel.Abort:
+    def abort_sleep(self, _: object) -> trio.lowlevel.Abort:
         # The abort function of our sleep: trio calls it the moment a cancellation or Ctrl-C reaches
-        # us, before any other task runs. So the stop begins here, and take() will learn what came.
-        # It has begun already where the deadline of the watch comes this way.
+        # us, before any other task runs. So the stop begins here, and asked_to_stop() will learn
+        # what came. During it, deadlines of the watch and a second request come this way, too.
         self.asleep = False
         self.stop(None, reason=_OUTSIDE)
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def take(self, error: BaseException, *, begins: bool, who: str = _CALLER) -> None:
+    def asked_to_stop(self, error: BaseException, *, begins: bool, who: str = _CALLER) -> None:
         """Take what asks us to stop: a cancellation from outside, or Ctrl-C."""
         reason = _OUTSIDE
         if is_a(error, trio.Cancelled):
@@ -533,7 +545,7 @@ class _Run:
                 self.keep(who, error, settles=True, begins=begins)
         if begins:
             self.stop(error, reason=reason)
-            # If call_away() has begun it already, that did not know why.
+            # If abort_sleep() has begun it already, that did not know why.
             self.cause, self.record.reason = error, reason
         elif not is_a(error, Exception):  # as a task status may raise
             self.end_all_graces(_SECOND)
@@ -542,7 +554,7 @@ class _Run:
     # ---- a task for each actor ----
 
     @enable_ki_protection
-    async def execute(self, index: int) -> None:
+    async def run_actor(self, index: int) -> None:
         """Run one actor; whatever it does, record its exit and let nothing out."""
         value = error = coroutine = None
         try:
@@ -556,10 +568,9 @@ class _Run:
             error = await beginning
         if self.scopes:
             error = self.leave_scope(index, error)
-        self.exited(index, value, error)
+        self.record_exit(index, value, error)
         del error
 
-    @enable_ki_protection
     async def begin_anyway(
         self, coroutine: _Coroutine, error: BaseException | None, who: str
     ) -> BaseException | None:
@@ -572,7 +583,7 @@ class _Run:
             is_a(error, KeyboardInterrupt)
             and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
         ):
-            self.take(error, begins=not self.stopped, who=who)
+            self.asked_to_stop(error, begins=not self.stopped, who=who)
             try:
                 with trio.CancelScope() as scope:
                     scope.cancel(reason="Ctrl-C")
@@ -618,14 +629,14 @@ class _Run:
         names = [actor.name for actor in self.actors if actor.reports_started]
         error: BaseException | None = None
         try:
-            self.task_status.started({name: self.started[name] for name in names})
-        except BaseException as exc:  # noqa: BLE001 - kept by take()
+            self.task_status.started({name: self.started_values[name] for name in names})
+        except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
             error = exc
         if error is not None:
-            self.take(error, begins=not self.stopped)
+            self.asked_to_stop(error, begins=not self.stopped)
             del error
 
-    def exited(self, index: int, value: object, raised: BaseException | None) -> None:
+    def record_exit(self, index: int, value: object, raised: BaseException | None) -> None:
         """Record an exit; begin the stop if it is the first."""
         record = self.records[index]
         record.exited = self.clock.current_time() - self.start
@@ -635,15 +646,14 @@ class _Run:
             raised = self.unreported(self.actors[index])
         if raised is None:
             record.how = "returned"
-        elif type(raised) is trio.Cancelled:
+        elif type(raised) is trio.Cancelled or (error := without_cancelled(raised)) is None:
             record.how = "cancelled"
         else:
-            record.error = without_cancelled(raised)
-            record.how = "cancelled" if record.error is None else "raised"
-            if record.error is not None:
-                raised = record.error
-                settles = first or self.is_cancelled_from_outside(index)
-                self.keep(self.who(index), raised, settles=settles, begins=first)
+            record.how = "raised"
+            record.error = raised = error
+            settles = first or self.is_cancelled_from_outside(index)
+            self.keep(self.who(index), error, settles=settles, begins=first)
+            del error
         if not first:
             if self.active == 0:
                 self.wake()
@@ -660,7 +670,7 @@ class _Run:
 
         One that is told to stop before it has started may well return without that.
         """
-        if actor.reports_started and actor.name not in self.started:
+        if actor.reports_started and actor.name not in self.started_values:
             return RuntimeError("child exited without calling task_status.started()")
         return None
 
@@ -714,20 +724,20 @@ class _Run:
             self.records[index].interrupted = self.now()
             if self.watch is not None:
                 self.watch.grace_begins(index)
+            if interrupt is None:
+                if is_cancelled is None:
+                    is_cancelled = _is_cancelled()
+                if not is_cancelled:
+                    self.cancelled_by_us = index + 1
+                reason = reason or self.cancel_reason()
+                self.cancel(index, reason)
+                continue
+            is_cancelled = None  # an interrupt may cancel what is around us
             try:
-                if interrupt is None:
-                    if is_cancelled is None:
-                        is_cancelled = _is_cancelled()
-                    if not is_cancelled:
-                        self.cancelled_by_us = index + 1
-                    reason = reason or self.cancel_reason()
-                    self.cancel(index, reason)
-                else:
-                    is_cancelled = None  # an interrupt may cancel what is around us
-                    result = interrupt(self.cause)
-                    if result is not None and inspect.isawaitable(result):
-                        pending = as_coroutine(result, interrupt)
-                        self.awaited_index = index
+                result = interrupt(self.cause)
+                if result is not None and inspect.isawaitable(result):
+                    pending = as_coroutine(result, interrupt)
+                    self.awaited_index = index
             except BaseException as exc:  # noqa: BLE001 - kept below
                 error = exc
             del interrupt
@@ -750,7 +760,6 @@ class _Run:
             if self.active == 0:
                 self.wake()
 
-    @enable_ki_protection
     async def await_interrupt(self, coroutine: _Coroutine) -> None:
         """Await one interrupt within its actor's deadline."""
         error: BaseException | None = None
@@ -795,16 +804,7 @@ class _Run:
             del error
         del raised
 
-    def is_out_of_grace(self, task: trio.lowlevel.Task) -> bool:
-        """Tell whether the grace of an actor, or of an interrupt, has ended, given its task."""
-        if not self.stopped:
-            return False
-        if self.interrupt_scope is not None and task is self.interrupts_task:
-            ends = self.grace_ends(self.awaited_index)
-        else:
-            index = _actor_in(task)  # None: somebody has put it among ours
-            ends = math.inf if index is None else self.grace_ends(index)
-        return self.graces_over is not None or self.clock.current_time() >= ends
+    # ---- the graces ----
 
     def grace_ends(self, index: int) -> float:
         """Tell when an actor's own grace ends; infinity before its interrupt is called."""
@@ -825,6 +825,18 @@ class _Run:
                 self.cancel(index, reason)
         _ask_again(self.nursery.child_tasks)  # every time: a group may have begun there meanwhile
 
+    def is_out_of_grace(self, task: trio.lowlevel.Task) -> bool:
+        """Tell whether the grace of an actor, or of an interrupt, has ended, given its task."""
+        if not self.stopped:
+            return False
+        if self.graces_over is not None:
+            return True
+        index = _actor_in(task)
+        if self.interrupt_scope is not None and task is self.interrupts_task:
+            index = self.awaited_index
+        # None: somebody has put it among ours
+        return index is not None and self.clock.current_time() >= self.grace_ends(index)
+
     # ---- the result ----
 
     def keep(self, who: str, error: BaseException, *, settles: bool, begins: bool = False) -> None:
@@ -835,8 +847,8 @@ class _Run:
         if bare is not None and self.bare is None:
             self.bare, self.bare_raiser = bare, who
             settles = True  # the group around it becomes its context, if nothing else does
-        if bare is error is self.bare:
-            pass
+        if error is self.bare:
+            pass  # it is the result already
         elif settles and self.error is None:
             self.error, self.error_raiser = error, who
         else:
@@ -893,8 +905,8 @@ class _Run:
     def let_go(self) -> None:
         """Hold no error any more, and no value, which may lead to one."""
         self.bare = self.error = self.stray = self.cause = self.value = None
-        for name in self.started:  # they stay, for who reports it once more
-            self.started[name] = None
+        for name in self.started_values:  # they stay, for who reports it once more
+            self.started_values[name] = None
         del self.record, self.records, self.actors
         self.watch = None  # which refers to this
 
@@ -918,19 +930,20 @@ class _Watch:
         run = self.run
         error: BaseException | None = None
         while run.active:
-            # Shielded once we have been cancelled, for that would only wake us again; and where the
-            # actors have no scopes, the nursery's is cancelled by now, and we are inside it.
+            # Once we have been cancelled, from outside or with the nursery's scope that stands for
+            # all, we shield ourselves: the same cancellation would only wake us again. Then we meet
+            # no second one, and have to be told of it.
             shield = run.cancelled_outside or not run.scopes
-            if run.asked_again and shield:  # without a shield we meet the cancellation itself
+            if run.asked_again and shield:
                 run.asked_again = False
                 run.end_all_graces(_ALL_GRACES_OVER)
             try:
                 with trio.CancelScope(deadline=self.next_deadline(), shield=shield):
                     await run.sleep()
-            except BaseException as exc:  # noqa: BLE001 - kept by take()
+            except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
                 error = exc
             if error is not None:
-                run.take(error, begins=False)
+                run.asked_to_stop(error, begins=False)
                 error = None
             now = run.clock.current_time()
             if now >= run.outer_deadline:  # a timeout around the group, which we no longer meet
@@ -969,9 +982,11 @@ class _Watch:
             due = list(range(len(run.actors)))
         elif run.interrupt_scope is not None and run.awaited_index in due:
             _ask_again([run.interrupts_task])  # its scope has that deadline, too
-        due = [index for index in due if run.records[index].exited is None]
+        if not due:
+            return
+        tasks = self.tasks()
+        due = [index for index in due if index in tasks]  # the others have exited
         late = [index for index in due if run.scopes and not run.scopes[index].cancel_called]
-        tasks = self.tasks() if due else {}
         if all_are_due:
             run.end_all_graces(_GRACE_OVER)
         else:
@@ -1017,9 +1032,6 @@ class _Watch:
         return {index: task for task in tasks if (index := _actor_in(task)) is not None}
 
 
-_running: Final[dict[trio.Nursery, _Run]] = {}  # for those around them
-
-
 @final
 class _Started(trio.TaskStatus[object]):
     """What an actor that reports its start is given as `task_status`."""
@@ -1030,9 +1042,9 @@ class _Started(trio.TaskStatus[object]):
 
     @enable_ki_protection
     def started(self, value: object = None) -> None:
-        if self.name in self.run.started:
+        if self.name in self.run.started_values:
             raise RuntimeError("called 'started' twice on the same task status")
-        self.run.started[self.name] = value
+        self.run.started_values[self.name] = value
         if not self.run.stopped:
             self.run.not_reported -= 1
             if self.run.not_begun == 0 == self.run.not_reported:
@@ -1044,53 +1056,12 @@ async def _unprotected(coroutine: _Coroutine) -> object:
     return await coroutine
 
 
-@enable_ki_protection
 async def _error_of(coroutine: _Coroutine) -> BaseException | None:
     try:
         await _unprotected(coroutine)
     except BaseException as exc:  # noqa: BLE001 - handed back
         return exc
     return None
-
-
-def _ask_again(tasks: Iterable[trio.lowlevel.Task]) -> None:
-    """Tell the runs that are under way in some tasks that all graces are over.
-
-    Those tell the runs inside them. They may be shielded from the cancellation that goes with it,
-    because an earlier one was their first request to stop. Where somebody in between shields them,
-    they do not heed us, unless they are being cancelled already, be it by themselves: then they
-    cannot tell. A run that has not been asked to stop at all was shielded, and is left alone.
-    """
-    todo = list(tasks)
-    while todo:
-        for nursery in todo.pop().child_nurseries:
-            run = _running.get(nursery)
-            if run is None:
-                todo += nursery.child_tasks
-            elif run.stopped:
-                run.asked_again = True
-                run.wake()
-
-
-def _is_out_of_grace(task: trio.lowlevel.Task) -> bool:
-    """Tell whether the innermost actor that a task is part of has no grace left."""
-    nursery = task.parent_nursery
-    while nursery is not None and nursery not in _running:
-        task = nursery.parent_task
-        nursery = task.parent_nursery
-    return nursery is not None and _running[nursery].is_out_of_grace(task)
-
-
-def _actor_in(task: trio.lowlevel.Task) -> int | None:
-    """Find the index of the actor that a task runs; `None` if it runs none.
-
-    Seldom needed, so it is asked for the `index` it was started with: a list of the tasks would
-    take 1 % of every run.
-    """
-    if getattr(task.coro, "cr_code", None) is not _Run.execute.__code__:
-        return None
-    index: int = inspect.getcoroutinelocals(task.coro)["index"]
-    return index
 
 
 async def _request_from_outside() -> BaseException | None:
@@ -1118,3 +1089,48 @@ def _effective_deadline() -> float:
         # It asks the scopes around us one inside the other, and hundreds of nested groups
         # are too many; but it stops at once where it meets a cancelled one.
         return math.inf
+
+
+# The runs that are under way, for those around them and inside them: groups nest.
+_running: Final[dict[trio.Nursery, _Run]] = {}
+
+
+def _ask_again(tasks: Iterable[trio.lowlevel.Task]) -> None:
+    """Tell the runs that are under way in some tasks that all graces are over.
+
+    Only the outermost ones: those tell the runs inside them. The cancellation that goes with this
+    does not reach them where they have shielded themselves since their first request to stop.
+
+    A run that nobody has asked to stop yet is left alone: the user shields it. One that was asked,
+    and that the user shields by now, heeds us only where it cannot tell his shield from its own.
+    """
+    todo = list(tasks)
+    while todo:
+        for nursery in todo.pop().child_nurseries:
+            run = _running.get(nursery)
+            if run is None:
+                todo += nursery.child_tasks
+            elif run.stopped:
+                run.asked_again = True
+                run.wake()
+
+
+def _is_out_of_grace(task: trio.lowlevel.Task) -> bool:
+    """Tell whether the innermost actor that a task is part of has no grace left."""
+    nursery = task.parent_nursery
+    while nursery is not None and nursery not in _running:
+        task = nursery.parent_task
+        nursery = task.parent_nursery
+    return nursery is not None and _running[nursery].is_out_of_grace(task)
+
+
+def _actor_in(task: trio.lowlevel.Task) -> int | None:
+    """Find the index of the actor that a task runs; `None` if it runs none.
+
+    Seldom needed, so it is asked for the `index` it was started with: a list of the tasks would
+    take 1 % of every run.
+    """
+    if getattr(task.coro, "cr_code", None) is not _Run.run_actor.__code__:
+        return None
+    index: int = inspect.getcoroutinelocals(task.coro)["index"]
+    return index
