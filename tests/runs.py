@@ -1,12 +1,18 @@
 """Actors and runs that several test files need."""
 
 import contextlib
+import sys
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
+import pytest
 import trio
 
 from trio_rungroup import Record, RunGroup
+
+once_is_enough = pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11), reason="takes long, and is the same on every Python"
+)
 
 
 class ConfigError(Exception):

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+from runs import once_is_enough
 
 FOLDER = Path(__file__).parent / "benchmarks"
 
@@ -84,6 +85,7 @@ def test_a_cheat_is_found(
         check(cheat)
 
 
+@once_is_enough
 def test_the_command_prints_a_table_for_the_readme() -> None:
     command = [sys.executable, str(FOLDER), "--times", "--markdown", "--rounds=1"]
     command += ["--only=default", "--only=own", "--n=1", "--n=10"]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from runs import once_is_enough
 
 from trio_rungroup import RunGroup
 
@@ -56,8 +57,8 @@ def test_promise_19_ctrl_c_at_every_line_loses_and_doubles_nothing(scenario: str
         "cancelled from outside",
         "cancelled from outside, async interrupts",
         "cancelled from outside, no interrupts",
-        "check_actor",
-        "check_actor, async interrupt",
+        pytest.param("check_actor", marks=once_is_enough),
+        pytest.param("check_actor, async interrupt", marks=once_is_enough),
     ],
 )
 def test_promise_19_nor_does_it_in_another_stop_struck_at_every_fifth_line(scenario: str) -> None:

@@ -28,6 +28,7 @@ from typing import Any, TypeAlias
 
 import pytest
 import trio
+from runs import once_is_enough
 
 import trio_rungroup
 from trio_rungroup import RunGroup
@@ -41,9 +42,6 @@ NAMES = [path.stem for path in NOTEBOOKS]
 LESSONS = [name for name in NAMES if not name.startswith("00")]
 
 every_notebook = pytest.mark.parametrize("name", NAMES)
-once_is_enough = pytest.mark.skipif(
-    sys.version_info[:2] != (3, 11), reason="takes minutes, and the solutions run on every Python"
-)
 every_lesson = pytest.mark.parametrize("name", LESSONS)
 
 

@@ -25,6 +25,7 @@ import anyio.to_thread
 import pytest
 import trio
 import trio.testing
+from runs import once_is_enough
 
 from trio_rungroup import RunGroup
 
@@ -687,6 +688,7 @@ trio.run(main)
 """
 
 
+@once_is_enough
 def test_a_hundred_thousand_actors_are_cancelled_and_awaited() -> None:
     # A program of its own: it needs 400 MB, and would be traced here.
     assert run_program(A_HUNDRED_THOUSAND).splitlines() == ["answer 99999 answer", "True"]
