@@ -111,10 +111,12 @@ async def test_signals_that_come_in_the_same_moment_are_one(first: signal.Signal
     group = RunGroup()
     group.add(*signal_actor(*signals))
     group.add(send_all)
-    error = await raised_by(group)
-    await trio.testing.wait_all_tasks_blocked()
-    for number, handler in zip(signals, before, strict=True):
-        signal.signal(number, handler)
+    try:
+        error = await raised_by(group)
+        await trio.testing.wait_all_tasks_blocked()
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
     assert isinstance(error, SignalReceived)
     assert error.signal is first
     assert sent_anew == []

@@ -14,6 +14,7 @@ import re
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,6 +146,34 @@ def function_of_a_recipe(name: str) -> Any:
     return names[name]
 
 
+@contextlib.asynccontextmanager
+async def a_running_group(
+    make: Any, answer: Any
+) -> AsyncIterator[tuple[RunGroup, list[trio.SocketListener], trio.Nursery]]:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    group = RunGroup()
+    group.add(*make(answer, listeners))
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+            yield group, listeners, nursery
+
+
+async def test_a_keep_alive_actor_answers_those_who_asked_before_they_were_accepted() -> None:
+    async def answer(stream: trio.SocketStream, request: bytes) -> None:
+        await stream.send_all(request)
+
+    make = function_of_a_recipe("keep_alive_actor")
+    with contextlib.ExitStack() as stack:
+        async with a_running_group(make, answer) as (group, listeners, _):
+            address = listeners[0].socket.getsockname()
+            clients = [stack.enter_context(socket.create_connection(address)) for _ in range(5)]
+            for client in clients:
+                client.sendall(b"in time")
+            group.interrupt()
+        assert [client.recv(100) for client in clients] == [b"in time"] * 5
+
+
 async def test_a_keep_alive_actor_lets_idle_connections_go_and_answers_the_others() -> None:
     keep_alive_actor = function_of_a_recipe("keep_alive_actor")
     gone: list[bytes] = []
@@ -167,34 +196,12 @@ async def test_a_keep_alive_actor_lets_idle_connections_go_and_answers_the_other
             assert await stream.receive_some() == b""
             gone.append(requests[-1])
 
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    group = RunGroup()
-    group.add(*keep_alive_actor(answer, listeners))
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(group.run)
-            await nursery.start(client, b"first")
-            await nursery.start(client, b"first", b"second")
-            nursery.start_soon(client, b"last")
+    async with a_running_group(keep_alive_actor, answer) as (group, listeners, nursery):
+        await nursery.start(client, b"first")
+        await nursery.start(client, b"first", b"second")
+        nursery.start_soon(client, b"last")
     assert sorted(gone[:2]) == [b"first", b"second"]
     assert gone[2:] == [b"last"]
-
-    # Requests of connections that nobody had accepted yet.
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    group = RunGroup()
-    group.add(*keep_alive_actor(answer, listeners))
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(group.run)
-            waiting = [
-                socket.create_connection(listeners[0].socket.getsockname()) for _ in range(5)
-            ]
-            for each in waiting:
-                each.sendall(b"in time")
-            group.interrupt()
-    for each in waiting:
-        with each:
-            assert each.recv(100) == b"in time"
 
     made = [
         keep_alive_actor(answer, await trio.open_tcp_listeners(0, host="127.0.0.1"))

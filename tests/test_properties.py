@@ -377,7 +377,7 @@ class GroupModel:
 
     @property
     def may_be_asked_again(self) -> bool:
-        """Whether it meets a second cancellation: see `RunGroup.run`, "One gap"."""
+        """Whether it meets a second cancellation: the gap that `RunGroup.run` tells."""
         return self.has_deadline or any(actor.plan.interrupt is not None for actor in self.actors)
 
     @property

@@ -22,8 +22,8 @@ Groups nest, and a cancellation reaches all groups inside each other in one inst
 for its first request to stop, and where it is shielded then, it does not meet a second one. So a
 run that ends its graces tells the runs inside it (`_ask_again`).
 
-Every function here that trio or the user calls is protected from Ctrl-C, and so is all that it
-calls in turn; the actor's own code is awaited through `_unprotected`, so that it still obeys.
+Every function here that trio or the user calls to run a group is protected from Ctrl-C, and so is
+all that it calls in turn; an actor's own code is awaited through `_unprotected`, and still obeys.
 
 A function that calls `cancel()` drops its references to errors, actors and records before it
 returns. trio makes the `Cancelled` inside that call, and its traceback leads to our frames. What
@@ -354,9 +354,8 @@ class _Run:
     cause: BaseException | None = None  # for the interrupts
     cancelled_outside = False
     not_interrupted: Iterator[int]  # the actors whose turn is still to come
-    cancelled_by_us = (
-        0  # in actors[:this], those without interrupt; unless it was done from outside
-    )
+    # We, and nobody outside, have cancelled those in actors[:cancelled_by_us] without interrupt.
+    cancelled_by_us = 0
     interrupt_scope: trio.CancelScope | None = None  # of an async interrupt, while it is awaited
     interrupts_task: trio.lowlevel.Task
     awaited_index: int  # the actor whose interrupt it is
@@ -1102,7 +1101,7 @@ def _ask_again(tasks: Iterable[trio.lowlevel.Task]) -> None:
     does not reach them where they have shielded themselves since their first request to stop.
 
     A run that nobody has asked to stop yet is left alone: the user shields it. One that was asked,
-    and that the user shields by now, heeds us only where it cannot tell his shield from its own.
+    and that the user shields by now, heeds us only where it cannot tell that shield from its own.
     """
     todo = list(tasks)
     while todo:
