@@ -17,6 +17,12 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
+def pytest_collection_finish() -> None:
+    # A collection looks at what the tests make, not each time at all that was imported as well.
+    gc.collect()
+    gc.freeze()
+
+
 def _children() -> set[str]:
     """List the child processes, but for the helpers that multiprocessing keeps."""
     listed: set[str] = set()
