@@ -561,7 +561,7 @@ class _Run:
             value = await _unprotected(coroutine)
         except BaseException as exc:  # noqa: BLE001 - recorded below
             error = exc
-        if coroutine is not None and is_a(error, KeyboardInterrupt):
+        if type(error) is KeyboardInterrupt and coroutine is not None:
             beginning = self.begin_anyway(coroutine, error, self.who(index))
             error = None  # _actor_in() makes Python keep what our locals are meanwhile
             error = await beginning
