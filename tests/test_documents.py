@@ -350,7 +350,7 @@ def test_the_first_program_prints_what_the_readme_says(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     assert "open_tcp_listeners(7000)" in FIRST.text
     program.write_text(FIRST.text.replace("7000", f"{port}"))  # that may be another one's
-    assert len(FIRST.text.splitlines()) <= 27
+    assert len(FIRST.text.splitlines()) <= 28
     pid, terminal = pty.fork()  # with a controlling terminal, whose Ctrl-C is a SIGINT
     if pid == 0:
         os.execv(sys.executable, [sys.executable, str(program)])  # pragma: no cover

@@ -155,7 +155,7 @@ def test_a_function_of_asyncio_is_refused(function: Any) -> None:
 
 @pytest.mark.parametrize("thing", [3, "x", ()])
 def test_an_argument_given_as_the_interrupt_is_refused(thing: Any) -> None:
-    with pytest.raises(TypeError, match=r"add\(functools.partial\(execute, argument\)\)"):
+    with pytest.raises(TypeError, match=r"write functools.partial\(execute, argument\)"):
         RunGroup().add(ticker, thing)
 
 

@@ -23,7 +23,7 @@ from hypothesis import given, settings, strategies as st
 from runs import ConfigError, ends, finished, stops
 from trio.testing import MockClock
 
-from trio_rungroup import RunGroup
+from trio_rungroup import Record, RunGroup
 from trio_rungroup._picture import _Font, _ticks
 
 SVG: Final = "{http://www.w3.org/2000/svg}"
@@ -616,6 +616,17 @@ def test_a_long_name_is_cut_and_whole_for_the_pointer() -> None:
     subtitle = f"run() ends at 5 s with {'AnExceptionWithAVeryLongName' * 4}: {'x' * 199}…"
     assert next(g for g in svg.iter(f"{SVG}g"))[0].text is not None
     assert subtitle in [e.text for e in svg.iter(f"{SVG}title")]
+
+
+def test_of_a_function_inside_another_one_a_long_name_keeps_the_end() -> None:
+    async def main() -> Record:
+        group = RunGroup()
+        group.add(*stops(1), name="main.<locals>.in_a_function_of.<locals>.serve_metrics")
+        group.add(ends(1), name="short")
+        return await finished(group)
+
+    svg = ET.fromstring(trio.run(main, clock=MockClock(autojump_threshold=0)).to_svg())
+    assert [text for text in texts(svg) if "serve" in text] == ["…serve_metrics"]
 
 
 def test_names_are_escaped_and_what_xml_does_not_allow_is_replaced() -> None:

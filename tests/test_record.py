@@ -608,6 +608,28 @@ def test_a_text_is_cut_to_its_width() -> None:
     assert fit("広い部屋", 6, columns) == "広い…"
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("test_something.<locals>.ends", "test_something.<locals>.ends"),  # it fits
+        ("test_something.<locals>.serve_metrics", "…serve_metrics"),
+        ("Outer.of.<locals>.Inner.make.<locals>.work #2", "…work #2"),
+        ("test_something.<locals>." + "a" * 30, "…" + "a" * 26 + "…"),
+        ("test_something_else_that_is_long", "test_something_else_that_is…"),
+    ],
+)
+async def test_of_a_name_that_is_cut_the_end_stays_where_a_function_is_inside_another(
+    name: str, shown: str, autojump_clock: MockClock
+) -> None:
+    group = RunGroup()
+    group.add(ends(1), name=name)
+    group.add(*stops(1), name="short")
+    record = await finished(group)
+    title, _, _, row, *_ = lines(record)
+    assert title == f"{shown} exits first; the other is interrupted"
+    assert row.startswith(f"* {shown}  ")
+
+
 # ---- the picture ----
 
 

@@ -760,7 +760,9 @@ async def test_an_async_maker_of_pairs_is_refused_and_its_coroutine_closed() -> 
         raise AssertionError("nobody awaits it")
 
     check: Callable[..., Awaitable[None]] = check_actor
-    with pytest.raises(TypeError, match=r"await an async one beforehand: .*check_actor\(made.pop"):
+    with pytest.raises(
+        TypeError, match=r"await a factory that is async beforehand: .*check_actor\(made.pop"
+    ):
         await check(make)
 
 

@@ -128,14 +128,14 @@ def check_interrupt(interrupt: object) -> None:
     if close_coroutine(interrupt):
         name = getattr(interrupt, "__name__", "interrupt")
         raise TypeError(
-            "the second argument of add() is the interrupt itself, not a coroutine object: write "
+            "the second argument is the interrupt itself, not a coroutine object: write "
             f"{name}, or `lambda error: {name}(...)`, instead of {name}(...)"
         )
     if not callable(interrupt):
         raise TypeError(
-            "the second argument of add() is the interrupt, a function of one argument, not "
+            "the second argument is the interrupt, a function of one argument, not "
             f"{_kind(interrupt)}; to pass arguments to execute, write "
-            "add(functools.partial(execute, argument))"
+            "functools.partial(execute, argument)"
         )
     function = _inside(interrupt)
     if _has_flag(function, _ANY_GENERATOR) and not _has_flag(function, CO_ITERABLE_COROUTINE):

@@ -25,6 +25,7 @@ from ._record import (
     columns,
     describe,
     fit,
+    fit_name,
     interrupted_at,
     rows,
     seconds,
@@ -173,8 +174,8 @@ class _Plot:
         shown = rows(record)
         end = record.end
         actors = [row for row in shown if isinstance(row, ActorRecord)]
-        names = [_font(record, actor, _NAME).width(shorten(actor.name)) for actor in actors]
-        left = _LEFT + min(max(names, default=0), _WIDEST_NAME) + _GAP
+        names = [font.width(name) for name, font in (_name(record, actor) for actor in actors)]
+        left = _LEFT + max(names, default=0) + _GAP
         pitch = min(max(24, 400 / max(len(shown), 1)), 38)
         plot = cls(record, end, shown, pitch, left, scale=0)
         if end <= 0:
@@ -273,8 +274,7 @@ def _row(group: Element, plot: _Plot, actor: ActorRecord, y: float) -> set[_Item
     record = plot.record
     colour = _EXIT_COLOURS[actor.how]
     _add(group, "title", _facts(record, actor))
-    font = _font(record, actor, _NAME)
-    name = fit(shorten(actor.name), _WIDEST_NAME, font.width)
+    name, font = _name(record, actor)
     _text(group, plot.left - _GAP, y + 4.7, name, font, anchor="end")
     font = attrs.evolve(_font(record, actor, _LABEL), fill=colour)
     _label(group, plot.label_x(actor), y, words(record, actor), font)
@@ -374,6 +374,12 @@ def _legend(svg: Element, items: set[_Item], y: float) -> None:
 
 
 # ---- in words, for the pointer and for those who do not see it ----
+
+
+def _name(record: Record, actor: ActorRecord) -> tuple[str, _Font]:
+    """Cut an actor's name to the width of its column."""
+    font = _font(record, actor, _NAME)
+    return fit_name(actor, _WIDEST_NAME, font.width), font
 
 
 def _facts(record: Record, actor: ActorRecord) -> str:

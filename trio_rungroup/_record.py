@@ -36,6 +36,7 @@ _EXIT_MARKS: Final[dict[How | None, str]] = {
     "cancelled": "◇",
     None: "…",
 }
+_LOCALS: Final = "<locals>."  # Python writes it into a `__qualname__`
 _CLASS_NAME: Final = vars(type)["__name__"]
 _ALL_RETURNED: Final = "all actors have returned"  # so does _group.py call that reason
 # What would move the cursor, turn the direction of writing, or stop a file from being
@@ -129,7 +130,7 @@ class Record:
                 return cause
         else:
             verb = "exits first" if _is_first_exit(self) else "ends the group"
-            cause = f"{fit(shorten(self.first.name), _LONGEST_NAME, columns)} {verb}"
+            cause = f"{fit_name(self.first, _LONGEST_NAME, columns)} {verb}"
         others = sum(
             actor is not self.first and not _had_returned(actor, self.stopped)
             for actor in self.actors
@@ -194,7 +195,7 @@ def _timeline(record: Record, shown: list[ActorRecord | str]) -> list[str]:
     actors = [row for row in shown if isinstance(row, ActorRecord)]
     room = _COLUMNS - len("*   |  ") - max(columns(words(record, actor)) for actor in actors)
     name_room = min(max(room - _SHORTEST_BAR, _SHORTEST_NAME), _LONGEST_NAME)
-    names = {id(actor): fit(shorten(actor.name), name_room, columns) for actor in actors}
+    names = {id(actor): fit_name(actor, name_room, columns) for actor in actors}
     name_width = max(map(columns, names.values()))
     bar_width = min(max(room - name_width, _SHORTEST_BAR), _LONGEST_BAR) if end > 0 else 0
 
@@ -240,7 +241,7 @@ def _messages(record: Record, shown: list[ActorRecord | str]) -> list[str]:
     lines: list[str] = []
     for actor in shown:
         if isinstance(actor, ActorRecord):
-            name = fit(shorten(actor.name), _LONGEST_NAME, columns)
+            name = fit_name(actor, _LONGEST_NAME, columns)
             for who, error in (
                 (name, actor.error),
                 (f"the interrupt of {name}", actor.interrupt_error),
@@ -380,6 +381,18 @@ def fit(text: str, room: float, width: Callable[[str], float]) -> str:
     room -= width("…")
     ends = itertools.accumulate(map(width, text))
     return "".join(char for char, end in zip(text, ends, strict=True) if end <= room) + "…"
+
+
+def fit_name(actor: ActorRecord, room: float, width: Callable[[str], float]) -> str:
+    """Cut an actor's name so that it is no wider than `room`.
+
+    Of the `__qualname__` of a function inside another one, the beginning goes first: those that
+    were defined side by side differ at the end.
+    """
+    name = shorten(actor.name)
+    if width(name) > room and _LOCALS in name:
+        name = "…" + name.rpartition(_LOCALS)[2]
+    return fit(name, room, width)
 
 
 def columns(text: str) -> int:

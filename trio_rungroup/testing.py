@@ -154,8 +154,9 @@ def _make_pair(factory: object) -> _Pair:
     if inspect.iscoroutine(made):
         made.close()  # or Python would warn that it was never awaited
         raise TypeError(
-            f"{_WANTED}; await an async one beforehand: made = [await make() for _ in range(3)], "
-            "then check_actor(made.pop)"
+            f"{_WANTED}; to check an async function, write check_actor(lambda: (execute, "
+            "interrupt)); await a factory that is async beforehand: made = [await make() for _ in "
+            "range(3)], then check_actor(made.pop)"
         )
     if not isinstance(made, tuple) or len(cast("tuple[object, ...]", made)) != 2:
         kind = type(made).__name__  # pyright: ignore[reportUnknownArgumentType]
