@@ -157,6 +157,11 @@ def _why_not_called(called: list[str]) -> str:
             "all three children have called the same function, the last one: they begin when the "
             "loop is over. Pass `i, f` as arguments of start_soon."
         )
+    if 0 < len(called) < len(_RESULTS):
+        return (
+            f"only {', '.join(called)} was called. Does a `return` or `break` end the loop too "
+            "soon? It stands after the loop, and after the nursery's block."
+        )
     return f"called were: {', '.join(called) or 'none'}."
 
 
@@ -167,6 +172,8 @@ def _why_not_in_order(outcome: Attempt) -> str:
         return f"start_soon gives back nothing; each child writes down its result. {_TOO_EARLY}"
     if _as_list(outcome.value) == ["quick", "middle", "slow"]:
         return "that is the order in which they were done. Give each result a place of its own."
+    if _as_list(outcome.value) is None and outcome.error is None:
+        return f"that is no list: return `list(...)` of it. Expected {_RESULTS}; {outcome}."
     return f"expected {_RESULTS}; {outcome}."
 
 

@@ -350,6 +350,15 @@ def show_trace(name: str) -> None:
     print(f"  Run {_result_of(trace)}")
 
 
+async def _cancelled_at_3_s(run_group: RunGroupFn) -> bool:
+    async def nothing(error: BaseException | None) -> None:
+        pass
+
+    with trio.move_on_after(3) as scope:
+        await run_group([(trio.sleep_forever, nothing), (trio.sleep_forever, nothing)])
+    return scope.cancelled_caught
+
+
 def check(run_group: RunGroupFn) -> None:
     """Replay every trace; print whether all agree, or how the smallest one differs."""
     replays: list[_Replay] = []
@@ -368,6 +377,14 @@ def check(run_group: RunGroupFn) -> None:
     differing = [replay for replay in replays if not replay.same]
     if not differing:
         print(f"✓ all {count} traces: the same events in the same order, the same result")
+        outcome = attempt(_cancelled_at_3_s, run_group)
+        if outcome.value is not True or outcome.ended != 3:
+            print("  at the same time.\n✗ cancelled from outside at 3 s: so it is")
+            show_hint(
+                f"no trace of Go's has that, for nobody can cancel a goroutine; {outcome}. Let "
+                "`Cancelled` through, and put no shield around it all."
+            )
+            return
         print("  at the same time. This is a run group.")
         return
     first = differing[0]

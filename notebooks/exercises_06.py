@@ -88,6 +88,7 @@ class _Run:
     is_actor: bool = attrs.field(default=False, init=False)
     how: str | None = attrs.field(default=None, init=False)
     exited: float | None = attrs.field(default=None, init=False)
+    passed_on: bool = attrs.field(default=False, init=False)  # the scope got its cancellation back
     outcome: Attempt = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -97,8 +98,9 @@ class _Run:
         execute, interrupt = self.make_reporter(self._report)
         self.is_pair = True
         if not self.is_told:
-            with trio.move_on_after(self.stop_at):
+            with trio.move_on_after(self.stop_at) as scope:
                 await execute()
+            self.passed_on = scope.cancelled_caught
             return
         group = RunGroup()
         group.add(execute, interrupt, name="reporter")
@@ -185,8 +187,9 @@ def check(make_reporter: MakeReporter) -> None:
             asleep.outcome.error is None,
             "told to stop, it stops",
             (
-                "does `execute` see what `interrupt` does? In Python, a function that assigns to "
-                f"a name makes a new, local name. {asleep}"
+                "does `execute` see what `interrupt` does? `stopping.set()` needs its brackets; "
+                "and a function that assigns to a name makes a new, local name. "
+                f"{asleep}"
                 if asleep.never_ends
                 else f"an error came out, or the interrupt has failed: {_why(asleep)}"
             ),
@@ -222,16 +225,29 @@ def check(make_reporter: MakeReporter) -> None:
         (
             for_long.began == [0.0, 3602.0, 7204.0],
             "left alone, it reports and then sleeps an hour, again and again",
-            f"the time limit of the wait is the hour. {for_long}",
+            (
+                "between two reports lies an hour: the next begins at 3602 s. Is the report inside "
+                f"the time limit, too? Leave the `with` before you report. {for_long}"
+                if for_long.began == [0.0, 3600.0, 7200.0]
+                else f"the time limit of the wait is the hour. {for_long}"
+            ),
         ),
         (
             cancelled.outcome.ended == 50.5
             and cancelled.outcome.error is None
-            and cancelled.began == [0.0],
-            "cancelled from outside, while it sleeps, it obeys",
+            and cancelled.began == [0.0]
+            and cancelled.passed_on,
+            "cancelled from outside, while it sleeps, it obeys, and lets the cancellation out",
             (
-                "let a cancellation pass: do not catch it, and put no shield around the sleep. "
-                f"Cancelled at 50.5 s, {cancelled.outcome} (reports begun: {len(cancelled.began)})."
+                "`Cancelled` was swallowed: it returned as if it had been told to stop. Never "
+                "swallow it: let it through, or end the `except` block with `raise`. To stop in "
+                "order is what the interrupt is for."
+                if cancelled.outcome.ended == 50.5
+                and cancelled.outcome.error is None
+                and not cancelled.passed_on
+                else "let a cancellation pass: do not catch it, and put no shield around the "
+                f"sleep. Cancelled at 50.5 s, {cancelled.outcome} "
+                f"(reports begun: {len(cancelled.began)})."
             ),
         ),
     )

@@ -38,6 +38,7 @@ class _Run:
     is_pair: bool = attrs.field(default=False, init=False)
     is_actor: bool = attrs.field(default=False, init=False)
     how: str | None = attrs.field(default=None, init=False)
+    passed_on: bool = attrs.field(default=False, init=False)  # the scope got its cancellation back
     ended: Attempt = attrs.field(init=False)
     calls: list[Coroutine[Any, Any, None]] = attrs.field(
         factory=list[Coroutine[Any, Any, None]], init=False
@@ -55,8 +56,9 @@ class _Run:
         execute, interrupt = self.flusher(self.flush)
         self.is_pair = True
         if self.cancelled_at is not None:
-            with trio.move_on_at(self.cancelled_at):
+            with trio.move_on_at(self.cancelled_at) as scope:
                 await execute()
+            self.passed_on = scope.cancelled_caught
             return
         group.add(execute, interrupt, name="flusher")
         self.is_actor = True
@@ -124,7 +126,12 @@ def check(flusher: Flusher) -> None:
             # From the end of a flush to the next, or at every multiple of 30: both are right.
             idle.began[:2] in ([30.0, 60.0], [30.0, 62.0]),
             "it flushes every 30 s",
-            f"with trio.move_on_after(30): await the event. {idle}",
+            (
+                "it returned after its first tick, and nobody had told it to. How does it tell "
+                f"the two ends of its wait apart? `event.is_set()` needs its brackets. {idle}"
+                if idle.how == "returned" and idle.began == [30.0]
+                else f"with trio.move_on_after(30): await the event. {idle}"
+            ),
         ),
         (
             idle.began[2:] == [75.5] and idle.done[2:] == [77.5],
@@ -172,13 +179,25 @@ def check(flusher: Flusher) -> None:
         (
             isinstance(fails.ended.error, OSError) and fails.began == [30.0],
             "an error of flush() is its error, and ends it",
-            f"Go's `return err` is a raise: let the exception out, flush no more. {fails}",
+            (
+                "the error came out in a group: a nursery of yours has wrapped it. Do without, by "
+                f"a time limit around the wait for an event. {fails}"
+                if isinstance(fails.ended.error, BaseExceptionGroup)
+                else f"Go's `return err` is a raise: let the exception out, flush no more. {fails}"
+            ),
         ),
         (
             # At once, or after a last flush behind a shield: both are right.
-            cancelled.ended.error is None and cancelled.ended.ended in (10.5, 12.5),
-            "cancelled from outside while it waits, it obeys",
-            f"put no shield around the wait: it was cancelled at 10.5 s, and {cancelled.ended}.",
+            cancelled.ended.error is None
+            and cancelled.ended.ended in (10.5, 12.5)
+            and cancelled.passed_on,
+            "cancelled from outside while it waits, it obeys, and lets the cancellation out",
+            "`Cancelled` was swallowed. Let it through, or end the `except` block with `raise`."
+            if cancelled.ended.error is None
+            and cancelled.ended.ended in (10.5, 12.5)
+            and not cancelled.passed_on
+            else "put no shield around the wait: it was cancelled at 10.5 s, and "
+            f"{cancelled.ended}.",
         ),
     )
 

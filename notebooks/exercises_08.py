@@ -56,6 +56,8 @@ def _check(stoppable: Stoppable, client: Client) -> None:
     if first.error is not None:
         first.end_what_is_left()
         hint = f"return what future_actor(...) gives back. {first}"
+        if "coroutine object" in str(first.error):
+            hint = "making the pair has nothing to wait for: write it as `def`, without `async`."
         verdict((False, "it returns a pair of functions", hint))
         return
     if not _is_free(client):

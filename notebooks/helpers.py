@@ -99,7 +99,7 @@ class _Watched(trio.abc.Instrument):
         else:
             if not self.hangs:
                 return value
-        why = "everybody waits for something that nobody will do"
+        why = "after eleven days it has not ended: somebody waits in vain, or goes on for ever"
         if self.spins:
             why = "this goes round in circles and does not end"
             if self.most_steps == _MOST_STEPS:
@@ -239,6 +239,8 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
             "that is asyncio's, which does not work in trio: in place of `asyncio.gather` open a "
             "nursery; trio.sleep and trio.Event are its own."
         )
+    if "start_soon() got an unexpected keyword argument" in text:
+        return "start_soon passes on arguments by position only: `start_soon(one, i, f)`."
     if "task_status" in text:
         return "write `start_soon`, without `await`: `start` is for what reports when it is ready."
     if "async with" in text:

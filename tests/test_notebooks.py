@@ -1292,6 +1292,90 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         ["always true", "`while not stop.is_set():`"],
     ),
     (
+        "02 returns after the first",
+        "check(collect)",
+        "            nursery.start_soon(one, index, function)\n    return results",
+        "            nursery.start_soon(one, index, function)\n            return results",
+        ["only slow was called", "after the loop"],
+    ),
+    (
+        "02 returns the values of a dict",
+        "check(collect)",
+        "return results\n",
+        "return dict(enumerate(results)).values()\n",
+        ["that is no list", "`list(...)`"],
+    ),
+    (
+        "02 passes arguments by name",
+        "check(collect)",
+        "start_soon(one, index, function)",
+        "start_soon(one, index=index, function=function)",
+        ["by position only"],
+    ),
+    (
+        "05 shields it all",
+        "check(run_group)",
+        "    async with trio.open_nursery() as nursery:\n        for execute, _",
+        "    async with trio.open_nursery() as nursery:\n"
+        "        nursery.cancel_scope.shield = True\n"
+        "        for execute, _",
+        ["all 240 traces", "✗ cancelled from outside at 3 s", "no shield"],
+    ),
+    (
+        "06 swallows the cancellation",
+        "check(make_reporter)",
+        "    async def execute() -> None:\n        while not stopping.is_set():",
+        "    async def execute() -> None:\n"
+        "        with contextlib.suppress(trio.Cancelled): await loop()\n"
+        "    async def loop() -> None:\n        while not stopping.is_set():",
+        ["✗ cancelled from outside", "was swallowed", "let it through"],
+    ),
+    (
+        "06 forgets the brackets of set",
+        "check(make_reporter)",
+        "stopping.set()\n",
+        "stopping.set\n",
+        ["`stopping.set()` needs its brackets"],
+    ),
+    (
+        "06 reports inside the time limit",
+        "check(make_reporter)",
+        "            await report()\n            with trio.move_on_after(3600):\n",
+        "            with trio.move_on_after(3600):\n                await report()\n",
+        ["Is the report inside the time limit, too?", "!is the hour"],
+    ),
+    (
+        "07 swallows the cancellation",
+        "check(flusher)",
+        "    async def execute() -> None:\n        while True:",
+        "    async def execute() -> None:\n"
+        "        with contextlib.suppress(trio.Cancelled): await loop()\n"
+        "    async def loop() -> None:\n        while True:",
+        ["✗ cancelled from outside", "was swallowed"],
+    ),
+    (
+        "07 forgets the brackets of is_set",
+        "check(flusher)",
+        "last = cancel.is_set()",
+        "last = cancel.is_set",
+        ["nobody had told it to", "`event.is_set()`"],
+    ),
+    (
+        "07 wraps its error in a group",
+        "check(flusher)",
+        "            await flush()\n",
+        "            async with trio.open_nursery() as nursery:\n"
+        "                nursery.start_soon(flush)\n",
+        ["came out in a group", "!`return err`"],
+    ),
+    (
+        "08 is async",
+        "check(stoppable)",
+        "def stoppable(",
+        "async def stoppable(",
+        ["as `def`, without `async`"],
+    ),
+    (
         "08 forgets the brackets of step",
         "check(stoppable)",
         "step()\n",
@@ -1304,6 +1388,7 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
 def shown_for(exercises: ModuleType, call: str, source: str) -> str:
     """What a check prints for an answer that is given as text, as in a cell."""
     names = {**vars(exercises), "asyncio": asyncio, "trio": trio, "RunGroup": RunGroup}
+    names["contextlib"] = contextlib
     with warnings.catch_warnings():  # a `return` in `finally`, and what nobody awaits
         warnings.simplefilter("ignore")
         exec(textwrap.dedent(source), names)
