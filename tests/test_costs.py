@@ -157,7 +157,7 @@ def calls_of(scenario: Scenario, n: int) -> int:
     return min(calls_of_one_run(scenario, n) for _ in range(16))
 
 
-def calls_of_one_run(scenario: Scenario, n: int) -> int:
+def calls_of_one_run(scenario: Scenario, n: int, clock: MockClock | None = None) -> int:
     calls = 0
 
     # What counts the calls is not traced itself.
@@ -174,7 +174,7 @@ def calls_of_one_run(scenario: Scenario, n: int) -> int:
 
     gc.disable()  # what it finalises depends on what ran before
     try:
-        trio.run(main)
+        trio.run(main, clock=clock)
     finally:
         gc.enable()
     return calls
@@ -198,6 +198,27 @@ def test_the_four_hundredth_actor_costs_no_more_calls_than_the_tenth(scenario: S
     few = calls_of(scenario, 20) - calls_of(scenario, 10)
     many = calls_of(scenario, 400) - calls_of(scenario, 200)
     assert many / 200 == pytest.approx(few / 10, rel=0.05)
+
+
+async def graces_that_end_one_by_one(n: int) -> None:
+    group = RunGroup()
+    for index in range(n):
+        group.add(trio.sleep_forever, nothing_to_interrupt, grace=1 + index)
+    group.add(end)
+    await group.run()
+
+
+def test_the_four_hundredth_grace_costs_no_more_calls_than_the_tenth(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.CRITICAL, "trio_rungroup")
+
+    def calls(n: int) -> int:
+        clocks = [MockClock(autojump_threshold=0) for _ in range(4)]
+        return min(calls_of_one_run(graces_that_end_one_by_one, n, clock) for clock in clocks)
+
+    few, many = calls(20) - calls(10), calls(400) - calls(200)
+    assert many / 200 == pytest.approx(few / 10, rel=0.1)
 
 
 async def nested_groups(depth: int) -> None:

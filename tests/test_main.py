@@ -238,17 +238,18 @@ def test_megabytes_of_any_bytes_arrive_unchanged(stream: str) -> None:
     assert b"\n".join([line[5:] for line in lines]) == blob
 
 
-def test_a_line_longer_than_64_kib_is_passed_on_in_pieces() -> None:
-    Path("blob").write_bytes(b"a" * 65536 + b"\n" + b"b" * 200_000 + b"\nc\n" + b"d" * 65537)
+def test_a_line_longer_than_a_mebibyte_is_passed_on_in_pieces() -> None:
+    most = 2**20
+    Path("blob").write_bytes(b"a" * most + b"\n" + b"b" * 3_200_000 + b"\nc\n" + b"d" * (most + 1))
     lines = run("--quiet", "cat blob").stdout.splitlines()
     assert [(line[:7], len(line) - 6) for line in lines] == [
-        (b"cat | a", 65536),
-        (b"cat | b", 65536),
-        (b"cat | b", 65536),
-        (b"cat | b", 65536),
-        (b"cat | b", 200_000 - 3 * 65536),
+        (b"cat | a", most),
+        (b"cat | b", most),
+        (b"cat | b", most),
+        (b"cat | b", most),
+        (b"cat | b", 3_200_000 - 3 * most),
         (b"cat | c", 1),
-        (b"cat | d", 65536),
+        (b"cat | d", most),
         (b"cat | d", 1),
     ]
 

@@ -149,6 +149,14 @@ async def test_parameters_that_need_not_be_given_are_taken() -> None:
 
 @pytest.mark.parametrize("function", [asyncio.sleep, functools.partial(asyncio.sleep, 1)])
 def test_a_function_of_asyncio_is_refused(function: Any) -> None:
+    refused_as_asyncios(function)
+
+
+def test_so_is_a_call_of_one_and_it_is_closed() -> None:
+    refused_as_asyncios(asyncio.sleep(1))
+
+
+def refused_as_asyncios(function: Any) -> None:
     with pytest.raises(TypeError, match=r"sleep is asyncio's: .*trio_asyncio.aio_as_trio"):
         RunGroup().add(function)
 

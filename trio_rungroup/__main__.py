@@ -43,7 +43,8 @@ from trio_rungroup import Record, RunGroup, SignalReceived, process_actor
 
 # SIGHUP (the terminal was closed) and SIGQUIT (its Ctrl-\) would leave the commands behind.
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-_CHUNK: Final = 65536  # bytes read at once, and the longest line that is kept whole
+_CHUNK: Final = 65536  # bytes read at once
+_LONGEST_LINE: Final = 16 * _CHUNK  # bytes; a longer one is passed on as several
 _ECHO: Final = 0.1  # seconds in which timeout(1) sends its signal twice: to us, and to our group
 _LAST_WORDS: Final = 1.0  # seconds to pass on what is left when somebody wants us to end
 _FILES: Final = 5  # open files for each command: two pipes, and what trio waits for its exit by
@@ -61,12 +62,13 @@ _HELP: Final = """\
 Run commands together; when the first one exits, stop the others.
 
 Each COMMAND is one argument, split into words as a shell does, but # begins no comment; no
-shell runs it. Every line of output is passed on with the command's name before it. When
-the first command exits, the others get SIGTERM, and those that are still there when the
-grace has ended get SIGKILL. Ctrl-C (or SIGTERM) stops all in the same way; a second one
-kills them at once (but the same one within 0.1 seconds is the first: timeout(1) sends it
-twice). What a command leaves behind when it exits is killed: at once, or where it was told
-to exit, when the grace has ended, after 10 seconds at most.
+shell runs it. Every line of output is passed on with the command's name before it (a line
+of more than a mebibyte as several). When the first command exits, the others get SIGTERM,
+and those that are still there when the grace has ended get SIGKILL. Ctrl-C (or SIGTERM)
+stops all in the same way; a second one kills them at once (but the same one within 0.1
+seconds is the first: timeout(1) sends it twice). What a command leaves behind when it exits
+is killed: at once, or where it was told to exit, when the grace has ended, after 10 seconds
+at most.
 Whatever has been written is passed on before the end, however slow its reader is; after a
 signal, for a second longer than the grace. At the end, standard error shows a timeline.
 
@@ -493,10 +495,10 @@ class _Pipe:
     def whole_lines(self, chunk: bytes) -> bytes:
         """Put `chunk` to what has come before; take out all lines that are complete."""
         text, pieces = self.begun + chunk, b""
-        # Only the first line can be longer than a chunk: it becomes several lines.
-        while len(text) > _CHUNK and text.find(b"\n", 0, _CHUNK + 1) == -1:
-            pieces += text[:_CHUNK] + b"\n"
-            text = text[_CHUNK:]
+        # Only the first line can be longer than that: it becomes several lines.
+        while len(text) > _LONGEST_LINE and text.find(b"\n", 0, _LONGEST_LINE + 1) == -1:
+            pieces += text[:_LONGEST_LINE] + b"\n"
+            text = text[_LONGEST_LINE:]
         lines, newline, self.begun = text.rpartition(b"\n")
         return pieces + lines + newline
 

@@ -62,8 +62,12 @@ def check_execute(execute: object, *, reports_started: bool | None) -> None:
         if reports_started or parameters != (type(execute) is MethodType):
             _check_parameters(execute, code, reports_started=reports_started)
         return  # nearly always; what follows takes nearly twice as long
-    if close_coroutine(execute):
-        name = getattr(execute, "__name__", "execute")
+    if isinstance(execute, CoroutineType):
+        name = execute.__name__
+        frame = execute.cr_frame
+        execute.close()  # or Python would warn that it was never awaited
+        if frame is not None and _is_in_asyncio(frame.f_globals.get("__name__")):
+            raise TypeError(f"{name} is asyncio's: {_ASYNCIO_HELP}")
         raise TypeError(
             f"add() takes the async function itself, not a coroutine object: write "
             f"group.add({name}) instead of group.add({name}(...)), and "
@@ -256,8 +260,12 @@ def _has_flag(function: object, flag: int) -> bool:
 
 
 def _refuse_asyncio(function: Any) -> None:  # noqa: ANN401 - a function, or what can be called
-    if str(getattr(function, "__module__", "")).partition(".")[0] == "asyncio":
+    if _is_in_asyncio(getattr(function, "__module__", "")):
         raise TypeError(f"{default_name(function)} is asyncio's: {_ASYNCIO_HELP}")
+
+
+def _is_in_asyncio(module: object) -> bool:
+    return str(module).partition(".")[0] == "asyncio"
 
 
 # Not protected from Ctrl-C, so that what it awaits is not: on this very line it would be raised

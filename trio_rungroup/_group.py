@@ -36,6 +36,7 @@ the context of that, and so of what an actor raises then.
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
 import inspect
 import logging
@@ -239,7 +240,7 @@ class RunGroup:
             `outer.add(inner.run)`. With one gap it reaches also those that a function runs: where
             no actor here has an interrupt, and the stop has begun, a `cancel()` around this group
             does not reach them, and so neither does a second Ctrl-C where this runs in a nursery,
-            which cancels it. (A timeout does, by the deadline that it had then.)
+            which cancels it. (A timeout reaches those that run by then, by the deadline it had.)
 
         Returns:
             What the first actor to end the group returned; `None` after `interrupt()`, or when
@@ -983,23 +984,22 @@ class _Watch:
             _ask_again([run.interrupts_task])  # its scope has that deadline, too
         if not due:
             return
-        tasks = self.tasks()
-        due = [index for index in due if index in tasks]  # the others have exited
+        due = [index for index in due if run.records[index].exited is None and index in self.tasks]
         late = [index for index in due if run.scopes and not run.scopes[index].cancel_called]
         if all_are_due:
             run.end_all_graces(_GRACE_OVER)
         else:
             for index in due:
                 run.cancel(index, _GRACE_OVER)
-            _ask_again([tasks[index] for index in due])
+            _ask_again([self.tasks[index] for index in due])
         if late:
-            places = where((self.name(index), tasks[index]) for index in late)
+            places = where((self.name(index), self.tasks[index]) for index in late)
             self.named.update(late)
             run.report("cancelled because the grace has ended:%s", places)
 
     def warn(self) -> None:
         """Name those that no grace will end, or no longer, and what holds up the interrupts."""
-        run, tasks = self.run, self.tasks()
+        run = self.run
         endless = [
             index
             for index, (actor, record) in enumerate(zip(run.actors, run.records, strict=True))
@@ -1012,7 +1012,7 @@ class _Watch:
             )
         ]
         self.named.update(endless)
-        waiting = [(self.name(index), tasks[index]) for index in endless]
+        waiting = [(self.name(index), self.tasks[index]) for index in endless]
         if run.interrupt_scope is not None and (
             run.interrupt_scope.deadline == math.inf
             or any(each.interrupted is None and each.exited is None for each in run.records)
@@ -1025,8 +1025,9 @@ class _Watch:
     def name(self, index: int) -> str:
         return repr(shorten(self.run.actors[index].name))
 
+    @functools.cached_property
     def tasks(self) -> dict[int, trio.lowlevel.Task]:
-        """Find the tasks of the actors that have not exited."""
+        """The tasks of the actors that have not exited when this is first wanted."""
         tasks = self.run.nursery.child_tasks
         return {index: task for task in tasks if (index := _actor_in(task)) is not None}
 
