@@ -97,7 +97,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_there_are_notebooks() -> None:
     assert [name[:2] for name in NAMES] == [f"{number:02}" for number in range(len(NAMES))]
-    assert len(LESSONS) == 8  # what runs for each of them below has run
+    assert len(LESSONS) == 9  # what runs for each of them below has run
 
 
 # ---- they run, and are what is stored ----
@@ -1381,6 +1381,41 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "step()\n",
         "step\n",
         ["`step()`", "!takes the future"],
+    ),
+    (
+        "09 catches nothing",
+        "check(make_service)",
+        "except Exception as error:",
+        "except OSError as error:",
+        ["hurts nobody else", "Catch it in the handler", "UnicodeDecodeError"],
+    ),
+    (
+        "09 listens to no signal",
+        "check(make_service)",
+        "    group.add(*signal_actor())\n",
+        "",
+        ["nobody listens to the signal", "✓ the request that is under way"],
+    ),
+    (
+        "09 adds no interrupt",
+        "check(make_service)",
+        "group.add(*listener_actor(handle, listeners))",
+        "group.add(listener_actor(handle, listeners)[0])",
+        ["it was cut off", "Add both functions"],
+    ),
+    (
+        "09 has no grace",
+        "check(make_service)",
+        "RunGroup(grace=1)",
+        "RunGroup()",
+        ["write RunGroup(grace=1)", "✓ a new client is refused"],
+    ),
+    (
+        "09 is async",
+        "check(make_service)",
+        "def make_service(",
+        "async def make_service(",
+        ["as `def`, without `async`"],
     ),
 ]
 

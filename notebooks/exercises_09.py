@@ -1,0 +1,364 @@
+"""The check of notebook 09: `check(make_service)`, with sockets and a signal, in real time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeAlias
+
+import attrs
+import trio
+from helpers import tree_of, verdict
+
+from trio_rungroup import RunGroup, SignalReceived, listener_actor, signal_actor
+
+MakeService: TypeAlias = Callable[[list[trio.SocketListener]], Any]
+
+_PATIENCE = 6.0  # seconds that the whole may take
+_TIME_FOR_AN_ANSWER = 2.0  # seconds
+_GRACE = 1.0  # seconds, as the exercise wants it
+
+
+async def answer(stream: trio.SocketStream) -> None:
+    """Answer one request in capitals; it takes half a second."""
+    request = await stream.receive_some()
+    text = request.decode()
+    await trio.sleep(0.5)
+    await stream.send_all(text.upper().encode())
+
+
+async def ask(port: int, request: bytes) -> bytes:
+    """Send a request; the answer is empty if the connection is closed without one."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(request)
+        return bytes(await stream.receive_some())
+
+
+def check(make_service: MakeService) -> None:
+    """Serve with what the learner wrote, ask, and send SIGTERM; print what holds, and a hint."""
+    play = _Play(make_service)
+    with _sigterm_is_harmless(), _nothing_is_logged():
+        try:
+            trio.run(play.run)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a check never raises
+            play.error = play.error or error
+    if isinstance(play.error, NotImplementedError):
+        hint = "make a RunGroup, add two actors of the library's to it, return it."
+        verdict((False, "make_service is written", hint))
+        return
+    if play.group is None:
+        verdict((False, "it returns a run group that does not run yet", play.why_no_group()))
+        return
+    verdict(
+        (True, "it returns a run group that does not run yet", ""),
+        (
+            play.first == b"HELLO",
+            "it answers a request",
+            (
+                "add a listener_actor with a handler and the listeners, as above; the handler is "
+                f"to await `answer(stream)`. {play}"
+            ),
+        ),
+        (
+            play.unreadable == b"" and play.second == b"STILL THERE?",
+            "a request that is no text hurts nobody else",
+            (
+                "what leaves the handler ends the service. Catch it in the handler: `except "
+                f"Exception as error:`. {play}"
+            ),
+        ),
+        (
+            isinstance(play.result, SignalReceived),
+            "SIGTERM ends it: run() raises SignalReceived",
+            (
+                "nobody listens to the signal: `group.add(*signal_actor())`. (It would have ended "
+                "the program, and here the kernel.)"
+                if play.ended_at is None
+                else f"that is what signal_actor() does; let it out. {play}"
+            ),
+        ),
+        (
+            play.under_way == b"LAST",
+            "the request that is under way then is answered",
+            (
+                "it was cut off. Add both functions, `group.add(*listener_actor(...))`: the second "
+                "one lets it finish. That takes half a second, and the grace is to be 1. "
+                f"{play}"
+            ),
+        ),
+        (
+            play.late is False,
+            "a new client is refused at once",
+            (
+                "the interrupt of listener_actor closes the listeners: add both functions of the "
+                f"pair, `group.add(*listener_actor(...))`. {play}"
+            ),
+        ),
+        (
+            play.took is not None and _GRACE - 0.1 < play.took < _GRACE + 1.9,
+            "and one that says nothing gets a second, no more",
+            _why_not_in_time(play),
+        ),
+    )
+
+
+def _why_not_in_time(play: _Play) -> str:
+    if play.group is not None and play.group.grace == _GRACE:
+        return (
+            "the grace is over after a second, and the handler is cancelled then. Does it obey? It "
+            f"must not shield itself, and `except BaseException` has to end with `raise`. {play}"
+        )
+    return f"write RunGroup(grace=1): a second for everybody, from the signal on. {play}"
+
+
+@attrs.define(eq=False)
+class _Play:
+    """One service, its clients, and what became of them."""
+
+    make_service: MakeService
+    error: BaseException | None = attrs.field(default=None, init=False)
+    made: object = attrs.field(default=None, init=False)
+    group: RunGroup | None = attrs.field(default=None, init=False)
+    first: bytes | None = attrs.field(default=None, init=False)
+    unreadable: bytes | None = attrs.field(default=None, init=False)
+    second: bytes | None = attrs.field(default=None, init=False)
+    under_way: bytes | None = attrs.field(default=None, init=False)
+    late: bool | None = attrs.field(default=None, init=False)  # whether it was let in
+    told_at: float | None = attrs.field(default=None, init=False)
+    ended_at: float | None = attrs.field(default=None, init=False)
+    result: object = attrs.field(default=None, init=False)
+
+    @property
+    def took(self) -> float | None:
+        """Tell how many seconds after the signal it ended."""
+        if self.told_at is None or self.ended_at is None:
+            return None
+        return self.ended_at - self.told_at
+
+    def __str__(self) -> str:
+        if self.ended_at is None:
+            return "The service did not end."
+        before = self.took is None or self.took < 0
+        when = "before the signal" if before else f"{self.took:.1f} s after the signal"
+        what = self.result
+        if isinstance(what, BaseException):
+            return f"The service ended {when}, with {' '.join(tree_of(what).split())}."
+        return f"The service ended {when}, and returned {what!r}."
+
+    def why_no_group(self) -> str:
+        if self.error is not None:
+            return f"calling it failed: {type(self.error).__name__}: {self.error}"
+        if hasattr(self.made, "close") and hasattr(self.made, "send"):
+            return "making a group has nothing to wait for: write it as `def`, without `async`."
+        return f"it returned {self.made!r}. Do not forget `return group`; do not run the group."
+
+    async def run(self) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port: int = listeners[0].socket.getsockname()[1]
+        try:
+            self.made = self.make_service(listeners)
+            if isinstance(self.made, RunGroup):
+                self.group = self.made
+                with trio.move_on_after(_PATIENCE):
+                    await self.play(self.made, port)
+            elif hasattr(self.made, "close"):
+                self.made.close()
+        finally:
+            for listener in listeners:
+                await trio.aclose_forcefully(listener)
+
+    async def play(self, group: RunGroup, port: int) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.serve, group, nursery.cancel_scope)
+            self.first = await _answer_of(port, b"hello")
+            self.unreadable = await _answer_of(port, b"\xff")
+            self.second = await _answer_of(port, b"still there?")
+            nursery.start_soon(self.be_under_way, port)
+            nursery.start_soon(_say_nothing, port)
+            await trio.sleep(0.2)
+            self.told_at = trio.current_time()
+            signal.raise_signal(signal.SIGTERM)
+            await trio.sleep(0.1)
+            self.late = await _is_let_in(port)
+            await trio.sleep(_GRACE + 2)
+            nursery.cancel_scope.cancel(reason="it does not end")
+
+    async def serve(self, group: RunGroup, scope: trio.CancelScope) -> None:
+        try:
+            self.result = await group.run()
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # shown in a hint
+            if isinstance(error, BaseExceptionGroup) and error.split(trio.Cancelled)[1] is None:
+                raise
+            self.result = error
+        self.ended_at = trio.current_time()
+        await trio.sleep(0.3)  # for those who are still to get an answer
+        scope.cancel(reason="the service has ended")
+
+    async def be_under_way(self, port: int) -> None:
+        self.under_way = await _answer_of(port, b"last")
+
+
+async def _answer_of(port: int, request: bytes) -> bytes | None:
+    with trio.move_on_after(_TIME_FOR_AN_ANSWER), contextlib.suppress(OSError):
+        try:
+            return await ask(port, request)
+        except trio.BrokenResourceError:  # closed before it was read
+            return b""
+    return None
+
+
+async def _say_nothing(port: int) -> None:
+    with contextlib.suppress(OSError, trio.BrokenResourceError):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.receive_some()
+
+
+async def _is_let_in(port: int) -> bool:
+    try:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+    except OSError:
+        return False
+    await trio.aclose_forcefully(stream)
+    return True
+
+
+@contextlib.contextmanager
+def _sigterm_is_harmless() -> Iterator[None]:
+    """Keep the kernel alive where nobody listens to the signal."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _nothing_is_logged() -> Iterator[None]:
+    """Leave out the warning that a grace has ended: here it has to."""
+    log = logging.getLogger("trio_rungroup")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+# ---- typical mistakes, and other right answers: for the tests ----
+
+Handler: TypeAlias = Callable[[trio.SocketStream], Awaitable[None]]
+
+
+async def _careful(stream: trio.SocketStream) -> None:
+    with contextlib.suppress(Exception):
+        await answer(stream)
+
+
+async def _with_a_shield_it_hangs(stream: trio.SocketStream) -> None:
+    with trio.CancelScope(shield=True), contextlib.suppress(Exception):
+        with trio.move_on_after(_PATIENCE):  # or the check would hang, too
+            await answer(stream)
+
+
+def _a_group(handler: Handler, *, grace: float = 1, hears: bool = True) -> MakeService:
+    def make_service(listeners: list[trio.SocketListener]) -> RunGroup:
+        group = RunGroup(grace=grace)
+        if hears:
+            group.add(*signal_actor())
+        group.add(*listener_actor(handler, listeners))
+        return group
+
+    make_service.__name__ += f"_{handler.__name__}_{grace}_{hears}"
+    return make_service
+
+
+def _hears_no_signal_and_hangs(listeners: list[trio.SocketListener]) -> RunGroup:
+    return _a_group(_careful, hears=False)(listeners)
+
+
+def _without_an_interrupt(listeners: list[trio.SocketListener]) -> RunGroup:
+    group = RunGroup(grace=1)
+    group.add(*signal_actor())
+    group.add(listener_actor(_careful, listeners)[0])
+    return group
+
+
+def _serves_by_itself(listeners: list[trio.SocketListener]) -> RunGroup:
+    async def serve() -> None:
+        await trio.serve_listeners(_careful, listeners)
+
+    group = RunGroup(grace=1)
+    group.add(*signal_actor())
+    group.add(serve)
+    return group
+
+
+def _forgets_to_return(listeners: list[trio.SocketListener]) -> Any:
+    _a_group(_careful)(listeners)
+
+
+async def _is_async(listeners: list[trio.SocketListener]) -> RunGroup:
+    return _a_group(_careful)(listeners)
+
+
+def _adds_a_pair_without_a_star(listeners: list[trio.SocketListener]) -> RunGroup:
+    group = RunGroup(grace=1)
+    actor: Any = signal_actor()
+    group.add(actor)
+    return group
+
+
+def _without_a_server(listeners: list[trio.SocketListener]) -> RunGroup:
+    del listeners
+    group = RunGroup(grace=1)
+    group.add(*signal_actor())
+    return group
+
+
+MISTAKES: list[MakeService] = [
+    _a_group(answer),
+    _a_group(_careful, grace=float("inf")),
+    _a_group(_careful, grace=0.1),
+    _a_group(_careful, grace=10),
+    _a_group(_with_a_shield_it_hangs),
+    _hears_no_signal_and_hangs,
+    _without_an_interrupt,
+    _serves_by_itself,
+    _forgets_to_return,
+    _is_async,
+    _adds_a_pair_without_a_star,
+    _without_a_server,
+]
+
+
+def _grace_for_the_server(listeners: list[trio.SocketListener]) -> RunGroup:
+    group = RunGroup()
+    group.add(*listener_actor(_careful, listeners), grace=1)
+    group.add(*signal_actor(signal.SIGTERM))
+    return group
+
+
+def _by_hand(listeners: list[trio.SocketListener]) -> RunGroup:
+    accepting = trio.CancelScope()
+
+    async def serve() -> None:
+        async with trio.open_nursery() as nursery:
+            with accepting:
+                await trio.serve_listeners(_careful, listeners, handler_nursery=nursery)
+
+    def stop(error: BaseException | None) -> None:
+        accepting.cancel(reason="no new ones, please")
+
+    group = RunGroup(grace=1)
+    group.add(*signal_actor())
+    group.add(serve, stop)
+    return group
+
+
+ALSO_RIGHT: list[MakeService] = [_grace_for_the_server, _by_hand]
