@@ -184,7 +184,8 @@ class RunGroup:
             grace: Seconds from the call of the interrupt until the actor is cancelled.
             ends_group: Whether a clean return ends the group. An exception always does.
             reports_started: Whether `execute` takes trio's `task_status` and calls
-                `started()`, as a function made for `nursery.start` does.
+                `started()`, as a function made for `nursery.start` does. To return without that
+                is trio's RuntimeError, unless the stop has begun.
 
         Returns:
             `execute`, so that a bare `@group.add` decorates.

@@ -73,7 +73,8 @@ class ActorRecord:
 class Record:
     """What happened in one run of a group.
 
-    `str()` of it is a text timeline; a notebook shows it as the picture of `to_svg()`.
+    `str()` of it is a text timeline; a notebook shows it as the picture of `to_svg()`. Both leave
+    out the middle of a group of more than 40 actors, but not the first to exit.
 
     Attributes:
         actors: One entry per actor, in the order of `add`.
