@@ -40,7 +40,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_rungroup import RunGroup, _group
+from trio_rungroup import Record, RunGroup, _group
 
 Execute = Callable[[], Awaitable[object]]
 Interrupt = Callable[[BaseException | None], object]
@@ -138,6 +138,22 @@ async def test_promise_1_an_empty_group_returns_none_after_one_checkpoint() -> N
 async def test_promise_1_an_empty_group_started_by_a_nursery_reports_no_values() -> None:
     async with trio.open_nursery() as nursery:
         assert await nursery.start(RunGroup().run) == {}
+
+
+async def test_promise_1_an_empty_run_leaves_the_record_of_another_one_alone() -> None:
+    class Adds(trio.abc.Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            # The first run is at its checkpoint: another task adds an actor, and runs the group.
+            if task.name == "empty" and group.record is not None and not records:
+                records.append(group.record)
+                group.record = other
+
+    records: list[Record] = []
+    group, other = RunGroup(), Record((), how=None)
+    trio.lowlevel.add_instrument(Adds())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.run, name="empty")
+    assert (records[0].how, other.how) == ("returned", None)
 
 
 async def test_promise_1_an_empty_group_that_is_cancelled_says_so() -> None:
@@ -1517,7 +1533,75 @@ async def test_promise_10_an_abort_function_that_fails_keeps_nothing_else_from_b
     assert log[-1][2] == "is done"
 
 
+async def test_promise_10_nor_does_one_of_an_interrupt_when_all_graces_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, error = RunGroup(), ValueError("of an abort function")
+    group.add(trio.sleep_forever, ignore, grace=100)
+    group.add(functools.partial(give, 1, None), lambda _: wait_in_vain(error), grace=50)
+    group.add(trio.sleep_forever, ignore, grace=100)
+    with trio.move_on_after(3):
+        await group.run()
+    assert trio.current_time() == 41
+    assert group.record is not None
+    assert [actor.exited for actor in group.record.actors] == [3, 1, 3]
+    assert error in getattr(group.record.actors[1].interrupt_error, "exceptions", (error,))
+
+
+async def test_promise_10_one_of_an_actor_where_nobody_has_an_interrupt_is_a_later_error(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group, error = RunGroup(), ValueError("of an abort function")
+    group.add(functools.partial(wait_in_vain, error))
+    group.add(functools.partial(give, 1, "first"))
+    assert await group.run() == "first"
+    assert trio.current_time() == 40
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
+
+
+async def test_promise_10_of_an_interrupt_that_fails_and_leaves_a_scope_open_both_are_kept(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group, error = RunGroup(), ValueError("of an interrupt")
+
+    async def interrupt(_: BaseException | None) -> None:
+        trio.CancelScope().__enter__()
+        raise error
+
+    group.add(functools.partial(give, 1, None), interrupt)
+    await group.run()
+    assert group.record is not None
+    assert group.record.actors[0].interrupt_error is error
+    logged = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert logged[1] is error
+    assert "stack corrupted" in str(logged[0])
+
+
 # ---- 11
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_promise_11_of_a_first_one_that_leaves_a_scope_open_both_errors_are_kept(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, kept: bool
+) -> None:
+    group, error = RunGroup(), ValueError("first")
+    cancelled = await cancelled_and_kept()
+
+    async def execute() -> None:
+        trio.CancelScope().__enter__()
+        raise BaseExceptionGroup("only Cancelled", cancelled) if kept else error
+
+    group.add(execute, name="odd")
+    group.add(trio.sleep_forever, ignore, grace=1)
+    if kept:
+        with pytest.raises(RuntimeError, match="stack corrupted"):
+            await group.run()
+        assert caplog.messages[1:] == []  # that the other one's grace has ended
+    else:
+        assert await raised_by(group) is error
+        assert caplog.messages[0].startswith("actor 'odd' raised an error beside the one")
+        assert "stack corrupted" in str(error.__notes__)
+    cancelled.clear()
 
 
 @pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
@@ -1951,6 +2035,10 @@ async def test_promise_12_many_bare_exceptions_during_a_stop_cost_no_more_than_o
         assert isinstance(await raised_by(group), Bare)
     assert len(caplog.records) == number - 1
     assert cancels.number < 4 * number
+    walks = count_calls(_group._end_graces_inside.__code__)  # each looks at all tasks
+    with walks:
+        assert isinstance(await raised_by(group), Bare)
+    assert walks.number == 1
 
 
 async def test_promise_12_no_loop_of_contexts_is_made(
@@ -3454,6 +3542,65 @@ async def test_promise_20_nor_after_an_interrupt_that_leaves_a_scope_open() -> N
         del group
 
     await no_cycle_after(run)
+
+
+@pytest.mark.usefixtures("ctrl_c_before_the_first_line")
+def test_promise_19_what_a_coroutine_raises_that_is_begun_late_is_kept_beside_a_scope_left_open(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group, error = RunGroup(), ValueError("begun late")
+
+    async def execute() -> None:
+        trio.CancelScope().__enter__()
+        raise error
+
+    async def not_struck() -> None:
+        await trio.sleep_forever()
+
+    group.add(execute, ignore, grace=1)
+    group.add(not_struck, ignore, grace=1)
+    run_under_ctrl_c(group)
+    assert group.record is not None
+    assert group.record.actors[0].error is error
+    logged = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert any("stack corrupted" in str(each) for each in logged)
+
+
+def test_promise_19_ctrl_c_strikes_while_trio_moves_a_run_to_a_nursery_that_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # trio's started() does that, called by the user, who is not protected; and so it calls our
+    # abort function there.
+    stop, called = _group._Run.stop, list[object]()
+
+    def strike(self: Any, *args: Any, **kwargs: Any) -> None:
+        if not self.stopped:
+            signal.raise_signal(signal.SIGINT)
+        stop(self, *args, **kwargs)
+
+    async def service(*, task_status: trio.TaskStatus[None]) -> None:
+        group = RunGroup()
+        group.add(trio.sleep_forever, called.append)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+            monkeypatch.setattr(_group._Run, "stop", strike)
+            task_status.started()
+
+    async def watch() -> None:
+        await trio.sleep(1000)
+        raise AssertionError("it hangs")
+
+    async def main() -> None:
+        trio.lowlevel.spawn_system_task(watch)
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as starting:
+                    nursery.cancel_scope.cancel(reason="test")
+                    starting.start_soon(nursery.start, service)
+
+    with pytest.raises((KeyboardInterrupt, BaseExceptionGroup)):
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert len(called) == 1
 
 
 @pytest.mark.usefixtures("ctrl_c_before_the_first_line")

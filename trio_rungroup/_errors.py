@@ -64,14 +64,17 @@ def displace(error: BaseException, bare: BaseException) -> bool:
     be reached from the bare one then; two chains that meet further down cannot be made one.
     """
     chain, before = _chain(error), _chain(bare)
-    known = {id(each) for each in chain}
-    shared = [id(each) in known for each in before]
     if any(each is error for each in before):
         return True  # it was raised while that was handled
-    if any(shared[:1]) or (any(shared) and not shared[1]):
-        return False
-    if len(before) > 1 and not (shared[1] or is_a(before[1], trio.Cancelled)):
-        set_context(chain[-1], before[1])
+    known = {id(each) for each in chain}
+    if id(bare) in known:
+        return False  # it would come before itself
+    own = before[1:]
+    if own and id(own[0]) not in known:
+        if any(id(each) in known for each in own):
+            return False  # the two chains meet further down
+        if not is_a(own[0], trio.Cancelled):
+            set_context(chain[-1], own[0])
     set_context(bare, error)
     return True
 

@@ -16,11 +16,19 @@ after it, as itself. Three kinds of task take part:
   one on, so that a slow one cannot keep the calling task from that.
 
 Where no actor has an interrupt, or is the `run` of another group, one scope stands for all: the
-nursery's. It is faster, and differs in one case only, which `RunGroup.run` tells.
+nursery's. It is faster, and differs in two cases: a request to stop that does not get through, of
+which `RunGroup.run` tells; and an abort function that fails keeps the cancellation from others, as
+in any nursery of trio's.
 
-Groups nest, and a cancellation reaches all groups inside each other in one instant. Each takes it
-for its first request to stop, and where it is shielded then, it does not meet a second one. So a
-run that ends its graces tells the runs inside it (`_ask_again`).
+Groups nest. A cancellation reaches all groups inside each other in one instant, and each takes it
+for its first request to stop. From then on its calling task is shielded, or waits in a nursery that
+is cancelled: a second one does not get through. So a run whose graces are over tells the runs
+inside it (`_end_graces_inside`).
+
+Words. *Bare* is a KeyboardInterrupt, a SystemExit or the like, which `run()` raises as itself,
+never in a group. An error *settles* the result if nothing did before. A *complaint* is what trio
+raises about scopes or nurseries left in disorder. A *stray* is a `Cancelled` that an actor raised
+although nobody had cancelled it. *Outside* is what is around `run()`.
 
 Every function here that trio or the user calls to run a group is protected from Ctrl-C, and so is
 all that it calls in turn; an actor's own code is awaited through `_unprotected`, and still obeys.
@@ -66,7 +74,7 @@ from ._errors import (
     traceback_of,
     without_cancelled,
 )
-from ._record import ActorRecord, Record, class_name, describe, shorten
+from ._record import ALL_RETURNED, ActorRecord, Record, class_name, describe, shorten
 from ._where import where
 
 _log: Final = logging.getLogger("trio_rungroup")
@@ -80,6 +88,9 @@ _OUTSIDE: Final = "run() is cancelled from outside"
 _SECOND: Final = "asked a second time to stop"
 _GRACE_OVER: Final = "its grace has ended"
 _ALL_GRACES_OVER: Final = "all graces have ended in the group around this one"
+
+# The runs that are under way, for those around them and inside them: groups nest.
+_running: Final[dict[trio.Nursery, _Run]] = {}
 
 _ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
 _Coroutine: TypeAlias = Coroutine[Any, Any, object]
@@ -239,9 +250,10 @@ class RunGroup:
             nursery it is not: there a group needs a `signal_actor` to hear of the second one.)
             A second request reaches groups in this one, too, if they are added as such:
             `outer.add(inner.run)`. With one gap it reaches also those that a function runs: where
-            no actor here has an interrupt, and the stop has begun, a `cancel()` around this group
-            does not reach them, and so neither does a second Ctrl-C where this runs in a nursery,
-            which cancels it. (A timeout reaches those that run by then, by the deadline it had.)
+            no actor here has an interrupt, a `cancel()` around this group, once its stop has
+            begun, does not reach them, and so neither does a second Ctrl-C where this runs in a
+            nursery, which cancels it. A timeout reaches those that ran when the stop began, by
+            the deadline that it had then.
 
         Returns:
             What the first actor to end the group returned; `None` after `interrupt()`, or when
@@ -271,9 +283,9 @@ class RunGroup:
                 "another RunGroup"
             )
         if not self._actors:
-            self.record = Record((), ended=0.0, how="cancelled")
+            record = self.record = Record((), ended=0.0, how="cancelled")
             await trio.lowlevel.checkpoint()
-            self.record.how = "returned"
+            record.how = "returned"
             task_status.started({})
             return None
         run = self._current = _Run(
@@ -356,15 +368,18 @@ class _Run:
     cause: BaseException | None = None  # for the interrupts
     cancelled_outside = False
     not_interrupted: Iterator[int]  # the actors whose turn is still to come
-    # We, and nobody outside, have cancelled those in actors[:cancelled_by_us] without interrupt.
+    # Of actors[:cancelled_by_us], those without an interrupt were cancelled by this run while
+    # nothing outside was cancelled: their errors come from the stop.
     cancelled_by_us = 0
-    interrupt_scope: trio.CancelScope | None = None  # of an async interrupt, while it is awaited
+    # Of the async interrupt that is being awaited: its scope (None: there is none), its actor, and
+    # the task that awaits it.
+    interrupt_scope: trio.CancelScope | None = None
+    awaited_index: int
     interrupts_task: trio.lowlevel.Task
-    awaited_index: int  # the actor whose interrupt it is
     group_deadline = outer_deadline = math.inf
     watch: _Watch | None = None  # over a stop that lasts
     graces_over: str | None = None  # why they are
-    asked_again = False  # by the run around this one
+    told_graces_are_over = False  # by a run around this one, where no second request gets through
 
     # The result, in order of precedence: Ctrl-C and its like, never in a group; the error;
     # a cancellation from outside; a Cancelled that somebody had kept; the value.
@@ -408,6 +423,7 @@ class _Run:
         error: BaseException | None = None
         complaints: Sequence[BaseException] = ()
         try:
+            # Strict, whatever trio.run() was told: complaints come as a group.
             async with trio.open_nursery(strict_exception_groups=True) as self.nursery:
                 # Run each actor.
                 _running[self.nursery] = self
@@ -422,8 +438,8 @@ class _Run:
                 self.interrupt_all()
                 # Wait for all to exit.
                 await self.wait_for_all()
-        # No actor's error takes this road: only trio's own complaints, about a nursery that an
-        # actor left open, or scopes around run().
+        # No actor's error takes this road: only complaints of trio's, about a nursery that an actor
+        # left open, or scopes around run().
         except BaseExceptionGroup as group:
             complaints = group.exceptions
         except BaseException as exc:  # noqa: BLE001 - kept below
@@ -461,8 +477,9 @@ class _Run:
         return f"actor {shorten(self.actors[index].name)!r}"
 
     async def wait_for_stop(self) -> None:
-        # Where the run around this one has no grace left to give, what comes is no first request.
-        is_late = _is_out_of_grace(self.caller) and _is_cancelled()
+        # A clean-up of an actor that has no grace left: this run is cancelled before it begins, and
+        # no second request will get through to it.
+        is_late = _actor_around_is_out_of_grace(self.caller) and _is_cancelled()
         error: BaseException | None = None
         try:
             await self.sleep()
@@ -502,9 +519,16 @@ class _Run:
             # only for groups inside, since it asks all scopes around us, which may be many.
             if len(_running) > 1 and any(t.child_nurseries for t in self.nursery.child_tasks):
                 self.outer_deadline = _effective_deadline()
-        self.nursery.cancel_scope.cancel(reason=self.cancel_reason())
+        error: BaseException | None = None
+        try:
+            self.nursery.cancel_scope.cancel(reason=self.cancel_reason())
+        except BaseException as exc:  # noqa: BLE001 - kept below
+            error = exc
+        if error is not None:  # trio stops half-way then, and no one else can go on for it
+            self.keep("an abort function", error, settles=False)
+            del error
         if self.graces_over is not None:  # before this could reach the groups inside
-            _ask_again(self.nursery.child_tasks)
+            _end_graces_inside(self.nursery.child_tasks)
 
     async def wait_for_all(self) -> None:
         # Usually all have exited within a tick, or two if they do something on their way. To wait
@@ -523,13 +547,14 @@ class _Run:
 
     def wake(self) -> None:
         if self.asleep:
-            trio.lowlevel.reschedule(self.caller)  # RecursionError where the stack is full
-            self.asleep = False
+            trio.lowlevel.reschedule(self.caller)
+            self.asleep = False  # last: if the stack was full, the next call counts
 
+    @enable_ki_protection  # trio's started(), which moves us, is called by what is not
     def abort_sleep(self, _: object) -> trio.lowlevel.Abort:
         # The abort function of our sleep: trio calls it the moment a cancellation or Ctrl-C reaches
         # us, before any other task runs. So the stop begins here, and asked_to_stop() will learn
-        # what came. During it, deadlines of the watch and a second request come this way, too.
+        # what came. During the stop, deadlines of the watch and second requests come this way, too.
         self.asleep = False
         self.stop(None, reason=_OUTSIDE)
         return trio.lowlevel.Abort.SUCCEEDED
@@ -545,9 +570,8 @@ class _Run:
             if not (is_a(error, KeyboardInterrupt) and is_a(self.bare, type(error))):
                 self.keep(who, error, settles=True, begins=begins)
         if begins:
-            self.stop(error, reason=reason)
-            # If abort_sleep() has begun it already, that did not know why.
-            self.cause, self.record.reason = error, reason
+            self.stop(error)
+            self.cause, self.record.reason = error, reason  # which abort_sleep() does not know
         elif not is_a(error, Exception):  # as a task status may raise
             self.end_all_graces(_SECOND)
         del error
@@ -572,48 +596,12 @@ class _Run:
         self.record_exit(index, value, error)
         del error
 
-    async def begin_anyway(
-        self, coroutine: _Coroutine, error: BaseException | None, who: str
-    ) -> BaseException | None:
-        """Begin a coroutine that Ctrl-C kept from its first line: all must be begun.
-
-        It runs in a cancelled scope, so to its first checkpoint, or for as long as it shields
-        itself; the Ctrl-C does not wait for that. Hands back what comes out.
-        """
-        while (
-            is_a(error, KeyboardInterrupt)
-            and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
-        ):
-            self.asked_to_stop(error, begins=not self.stopped, who=who)
-            try:
-                with trio.CancelScope() as scope:
-                    scope.cancel(reason="Ctrl-C")
-                    error = await _error_of(coroutine)
-            except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
-                error = exc
-        try:
-            return error
-        finally:
-            del error
-
-    def leave_scope(self, index: int, raised: BaseException | None) -> BaseException | None:
-        """Leave an actor's scope; hand back the actor's error, or that it left another one open."""
-        # Entered and left by hand: nothing is raised in it. A `with`, and a null context for
-        # groups without scopes, takes a tenth longer and 64 bytes more for each actor.
-        try:
-            self.scopes[index].__exit__(None, None, None)
-        except BaseException as exc:  # noqa: BLE001 - trio's, handed back or kept
-            if raised is None or is_a(raised, trio.Cancelled):
-                return exc
-            self.keep(self.who(index), exc, settles=False)
-        return raised
-
     def begin(self, index: int) -> _Coroutine:
         """Enter an actor's scope and call its `execute`."""
         if self.scopes:
             self.scopes[index].__enter__()
         actor = self.actors[index]
-        self.records[index].began = self.clock.current_time() - self.start
+        self.records[index].began = self.clock.current_time() - self.start  # now(), sparing a call
         self.not_begun -= 1
         if self.not_begun == 0 == self.not_reported:
             self.forward_started()
@@ -637,6 +625,48 @@ class _Run:
             self.asked_to_stop(error, begins=not self.stopped)
             del error
 
+    async def begin_anyway(
+        self, coroutine: _Coroutine, error: BaseException | None, who: str
+    ) -> BaseException | None:
+        """Begin a coroutine that Ctrl-C kept from its first line: all must be begun.
+
+        It runs in a cancelled scope, so to its first checkpoint, or for as long as it shields
+        itself; the Ctrl-C does not wait for that. Hands back what comes out.
+        """
+        while (
+            is_a(error, KeyboardInterrupt)
+            and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+        ):
+            self.asked_to_stop(error, begins=not self.stopped, who=who)
+            error = complaint = None
+            try:
+                with trio.CancelScope() as scope:
+                    scope.cancel(reason="Ctrl-C")
+                    error = await _error_of(coroutine)
+            except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
+                complaint = exc
+            if error is None:
+                error = complaint
+            elif complaint is not None:
+                self.keep(who, complaint, settles=False)
+            del complaint
+        try:
+            return error
+        finally:
+            del error
+
+    def leave_scope(self, index: int, raised: BaseException | None) -> BaseException | None:
+        """Leave an actor's scope; hand back the actor's error, or that it left another one open."""
+        # Entered and left by hand: nothing is raised in it. A `with`, and a null context for
+        # groups without scopes, takes a tenth longer and 64 bytes more for each actor.
+        try:
+            self.scopes[index].__exit__(None, None, None)
+        except BaseException as exc:  # noqa: BLE001 - trio's, handed back or kept
+            if raised is None or without_cancelled(raised) is None:
+                return exc
+            self.keep(self.who(index), exc, settles=False)
+        return raised
+
     def record_exit(self, index: int, value: object, raised: BaseException | None) -> None:
         """Record an exit; begin the stop if it is the first."""
         record = self.records[index]
@@ -647,6 +677,7 @@ class _Run:
             raised = self.unreported(self.actors[index])
         if raised is None:
             record.how = "returned"
+        # The first question spares nearly all that are interrupted the call.
         elif type(raised) is trio.Cancelled or (error := without_cancelled(raised)) is None:
             record.how = "cancelled"
         else:
@@ -660,10 +691,11 @@ class _Run:
                 self.wake()
         elif record.how != "returned" or self.actors[index].ends_group:
             self.value = value
-            self.stray = raised if record.how == "cancelled" else None
+            if record.how == "cancelled":
+                self.stray = raised
             self.stop(raised, first=record)
         elif self.active == 0:
-            self.stop(None, reason="all actors have returned")
+            self.stop(None, reason=ALL_RETURNED)
         del raised, record
 
     def unreported(self, actor: _Actor) -> RuntimeError | None:
@@ -785,11 +817,11 @@ class _Run:
             self.interrupt_failed(index, error)
         del complaint, error
 
-    def cancel(self, index: int, reason: str) -> None:
-        """Cancel an actor that has a scope; a failure of its own abort function stops nothing."""
+    def cancel(self, index: int, reason: str, scope: trio.CancelScope | None = None) -> None:
+        """Cancel an actor, or its interrupt; a failing abort function of theirs stops nothing."""
         error: BaseException | None = None
         try:
-            self.scopes[index].cancel(reason=reason)
+            (scope or self.scopes[index]).cancel(reason=reason)
         except BaseException as exc:  # noqa: BLE001 - kept below
             error = exc
         if error is not None:
@@ -821,10 +853,10 @@ class _Run:
             if self.watch is not None:
                 self.watch.graces_have_ended()
             if self.interrupt_scope is not None:
-                self.interrupt_scope.cancel(reason=reason)
+                self.cancel(self.awaited_index, reason, self.interrupt_scope)
             for index in range(len(self.scopes)):
                 self.cancel(index, reason)
-        _ask_again(self.nursery.child_tasks)  # every time: a group may have begun there meanwhile
+        _end_graces_inside(self.nursery.child_tasks)  # every time: one may have begun meanwhile
 
     def is_out_of_grace(self, task: trio.lowlevel.Task) -> bool:
         """Tell whether the grace of an actor, or of an interrupt, has ended, given its task."""
@@ -841,9 +873,13 @@ class _Run:
     # ---- the result ----
 
     def keep(self, who: str, error: BaseException, *, settles: bool, begins: bool = False) -> None:
-        """Lose no error: it becomes the result, or is logged and noted as a later one."""
+        """Lose no error: it becomes the result, or is logged and noted as a later one.
+
+        `settles`: it may become the result. `begins`: it is what began the stop, and so ends no
+        grace if it is bare.
+        """
         bare = bare_in(error)
-        if bare is not None and not begins:
+        if bare is not None and not begins and self.graces_over is None:
             self.end_all_graces(f"{class_name(bare)} during the stop")
         if bare is not None and self.bare is None:
             self.bare, self.bare_raiser = bare, who
@@ -858,7 +894,8 @@ class _Run:
 
     def keep_later(self, who: str, error: BaseException) -> None:
         self.later.append(f"{who} raised {describe(error)}")
-        self.report("%s raised an error after the stop had begun", who, error=error)
+        when = "after the stop had begun" if self.stopped else "beside the one that ends the group"
+        self.report(f"%s raised an error {when}", who, error=error)
         del error
 
     def report(self, message: str, text: str, *, error: BaseException | None = None) -> None:
@@ -893,7 +930,7 @@ class _Run:
             if self.error is not None and not displace(self.error, error):
                 self.keep_later(self.error_raiser, self.error)
         if raiser == _CALLER and not self.later:
-            return
+            return  # it came to the caller, who knows
         later = self.later[:_MOST_NOTED]
         if len(self.later) > _MOST_NOTED:
             later.append(f"and {len(self.later) - _MOST_NOTED} more, all of them logged")
@@ -906,7 +943,7 @@ class _Run:
     def let_go(self) -> None:
         """Hold no error any more, and no value, which may lead to one."""
         self.bare = self.error = self.stray = self.cause = self.value = None
-        for name in self.started_values:  # they stay, for who reports it once more
+        for name in self.started_values:  # a second started() is still refused by the name
             self.started_values[name] = None
         del self.record, self.records, self.actors
         self.watch = None  # which refers to this
@@ -935,8 +972,8 @@ class _Watch:
             # all, we shield ourselves: the same cancellation would only wake us again. Then we meet
             # no second one, and have to be told of it.
             shield = run.cancelled_outside or not run.scopes
-            if run.asked_again and shield:
-                run.asked_again = False
+            if run.told_graces_are_over and shield:
+                run.told_graces_are_over = False
                 run.end_all_graces(_ALL_GRACES_OVER)
             try:
                 with trio.CancelScope(deadline=self.next_deadline(), shield=shield):
@@ -956,8 +993,10 @@ class _Watch:
 
     def grace_begins(self, index: int) -> None:
         """Add the grace of an actor that is interrupted only now."""
-        heapq.heappush(self.deadlines, (self.run.grace_ends(index), index))
-        self.run.wake()
+        ends = self.run.grace_ends(index)
+        if ends < math.inf:
+            heapq.heappush(self.deadlines, (ends, index))
+            self.run.wake()
 
     def graces_have_ended(self) -> None:
         """Have patience with those that are being cancelled, even if it had run out before."""
@@ -975,24 +1014,22 @@ class _Watch:
     def end_graces_due(self, now: float) -> None:
         """Cancel the actors whose grace has ended, and tell where each was waiting."""
         run = self.run
-        due: list[int] = []
+        due = []
         while self.deadlines and self.deadlines[0][0] <= now:
             due.append(heapq.heappop(self.deadlines)[1])
         all_are_due = now >= run.group_deadline and run.graces_over is None
         if all_are_due:
             due = list(range(len(run.actors)))
-        elif run.interrupt_scope is not None and run.awaited_index in due:
-            _ask_again([run.interrupts_task])  # its scope has that deadline, too
-        if not due:
-            return
-        due = [index for index in due if run.records[index].exited is None and index in self.tasks]
-        late = [index for index in due if run.scopes and not run.scopes[index].cancel_called]
+        left = [index for index in due if run.records[index].exited is None]
+        late = [index for index in left if run.scopes and not run.scopes[index].cancel_called]
         if all_are_due:
             run.end_all_graces(_GRACE_OVER)
         else:
-            for index in due:
+            if run.interrupt_scope is not None and run.awaited_index in due:
+                _end_graces_inside([run.interrupts_task])  # its scope has that deadline, too
+            for index in left:
                 run.cancel(index, _GRACE_OVER)
-            _ask_again([self.tasks[index] for index in due])
+            _end_graces_inside([self.tasks[index] for index in left])
         if late:
             places = where((self.name(index), self.tasks[index]) for index in late)
             self.named.update(late)
@@ -1003,14 +1040,10 @@ class _Watch:
         run = self.run
         endless = [
             index
-            for index, (actor, record) in enumerate(zip(run.actors, run.records, strict=True))
+            for index, record in enumerate(run.records)
             if record.exited is None
             and index not in self.named
-            and (
-                actor.interrupt is None
-                or min(actor.grace, run.grace) == math.inf
-                or run.scopes[index].cancel_called
-            )
+            and self.has_no_grace_to_come(index)
         ]
         self.named.update(endless)
         waiting = [(self.name(index), self.tasks[index]) for index in endless]
@@ -1022,6 +1055,12 @@ class _Watch:
             waiting.append((who, run.interrupts_task))
         if waiting:
             run.report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(waiting))
+
+    def has_no_grace_to_come(self, index: int) -> bool:
+        actor = self.run.actors[index]
+        if actor.interrupt is None or min(actor.grace, self.run.grace) == math.inf:
+            return True
+        return self.run.scopes[index].cancel_called
 
     def name(self, index: int) -> str:
         return repr(shorten(self.run.actors[index].name))
@@ -1092,11 +1131,7 @@ def _effective_deadline() -> float:
         return math.inf
 
 
-# The runs that are under way, for those around them and inside them: groups nest.
-_running: Final[dict[trio.Nursery, _Run]] = {}
-
-
-def _ask_again(tasks: Iterable[trio.lowlevel.Task]) -> None:
+def _end_graces_inside(tasks: Iterable[trio.lowlevel.Task]) -> None:
     """Tell the runs that are under way in some tasks that all graces are over.
 
     Only the outermost ones: those tell the runs inside them. The cancellation that goes with this
@@ -1112,11 +1147,11 @@ def _ask_again(tasks: Iterable[trio.lowlevel.Task]) -> None:
             if run is None:
                 todo += nursery.child_tasks
             elif run.stopped:
-                run.asked_again = True
+                run.told_graces_are_over = True
                 run.wake()
 
 
-def _is_out_of_grace(task: trio.lowlevel.Task) -> bool:
+def _actor_around_is_out_of_grace(task: trio.lowlevel.Task) -> bool:
     """Tell whether the innermost actor that a task is part of has no grace left."""
     nursery = task.parent_nursery
     while nursery is not None and nursery not in _running:

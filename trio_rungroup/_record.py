@@ -38,7 +38,7 @@ _EXIT_MARKS: Final[dict[How | None, str]] = {
 }
 _LOCALS: Final = "<locals>."  # Python writes it into a `__qualname__`
 _CLASS_NAME: Final = vars(type)["__name__"]
-_ALL_RETURNED: Final = "all actors have returned"  # so does _group.py call that reason
+ALL_RETURNED: Final = "all actors have returned"
 # What would move the cursor, turn the direction of writing, or stop a file from being
 # written: control characters, lone surrogates, and what XML 1.0 does not allow.
 _UNPRINTABLE: Final = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -127,7 +127,7 @@ class Record:
             return f"{running:,}{of_all} {noun} running"
         if self.first is None:
             cause = shorten(f"{self.reason}")
-            if self.reason == _ALL_RETURNED:
+            if self.reason == ALL_RETURNED:
                 return cause
         else:
             verb = "exits first" if _is_first_exit(self) else "ends the group"
@@ -327,7 +327,7 @@ def interrupted_at(record: Record, actor: ActorRecord) -> float | None:
 
     Every interrupt is called, also those of actors that have exited; those wind down no more.
     """
-    if actor is record.first or actor.interrupted is None or record.reason == _ALL_RETURNED:
+    if actor is record.first or actor.interrupted is None or record.reason == ALL_RETURNED:
         return None
     return None if _had_exited(actor, actor.interrupted) else actor.interrupted
 
