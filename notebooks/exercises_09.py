@@ -266,45 +266,19 @@ async def _with_a_shield_it_hangs(stream: trio.SocketStream) -> None:
             await answer(stream)
 
 
-def _a_group(handler: Handler, *, grace: float = 1, hears: bool = True) -> MakeService:
+def _a_group(handler: Handler, *, grace: float = 1) -> MakeService:
     def make_service(listeners: list[trio.SocketListener]) -> RunGroup:
         group = RunGroup(grace=grace)
-        if hears:
-            group.add(*signal_actor())
+        group.add(*signal_actor())
         group.add(*listener_actor(handler, listeners))
         return group
 
-    make_service.__name__ += f"_{handler.__name__}_{grace}_{hears}"
+    make_service.__name__ += f"_{handler.__name__}_{grace}"
     return make_service
-
-
-def _hears_no_signal_and_hangs(listeners: list[trio.SocketListener]) -> RunGroup:
-    return _a_group(_careful, hears=False)(listeners)
-
-
-def _without_an_interrupt(listeners: list[trio.SocketListener]) -> RunGroup:
-    group = RunGroup(grace=1)
-    group.add(*signal_actor())
-    group.add(listener_actor(_careful, listeners)[0])
-    return group
-
-
-def _serves_by_itself(listeners: list[trio.SocketListener]) -> RunGroup:
-    async def serve() -> None:
-        await trio.serve_listeners(_careful, listeners)
-
-    group = RunGroup(grace=1)
-    group.add(*signal_actor())
-    group.add(serve)
-    return group
 
 
 def _forgets_to_return(listeners: list[trio.SocketListener]) -> Any:
     _a_group(_careful)(listeners)
-
-
-async def _is_async(listeners: list[trio.SocketListener]) -> RunGroup:
-    return _a_group(_careful)(listeners)
 
 
 def _adds_a_pair_without_a_star(listeners: list[trio.SocketListener]) -> RunGroup:
@@ -322,16 +296,9 @@ def _without_a_server(listeners: list[trio.SocketListener]) -> RunGroup:
 
 
 MISTAKES: list[MakeService] = [
-    _a_group(answer),
-    _a_group(_careful, grace=float("inf")),
     _a_group(_careful, grace=0.1),
-    _a_group(_careful, grace=10),
     _a_group(_with_a_shield_it_hangs),
-    _hears_no_signal_and_hangs,
-    _without_an_interrupt,
-    _serves_by_itself,
     _forgets_to_return,
-    _is_async,
     _adds_a_pair_without_a_star,
     _without_a_server,
 ]

@@ -1014,7 +1014,7 @@ class _Watch:
     def end_graces_due(self, now: float) -> None:
         """Cancel the actors whose grace has ended, and tell where each was waiting."""
         run = self.run
-        due = []
+        due: list[int] = []
         while self.deadlines and self.deadlines[0][0] <= now:
             due.append(heapq.heappop(self.deadlines)[1])
         all_are_due = now >= run.group_deadline and run.graces_over is None
