@@ -3070,6 +3070,65 @@ def test_promise_19_nor_does_one_hang_that_leaves_a_scope_open(
     assert isinstance(group.record.actors[0].error, RuntimeError)
 
 
+@pytest.mark.usefixtures("ctrl_c_before_the_first_line")
+def test_promise_19_what_a_coroutine_raises_that_is_begun_late_is_kept_beside_a_scope_left_open(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group, error = RunGroup(), ValueError("begun late")
+
+    async def execute() -> None:
+        trio.CancelScope().__enter__()
+        raise error
+
+    async def not_struck() -> None:
+        await trio.sleep_forever()
+
+    group.add(execute, ignore, grace=1)
+    group.add(not_struck, ignore, grace=1)
+    run_under_ctrl_c(group)
+    assert group.record is not None
+    assert group.record.actors[0].error is error
+    logged = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert any("stack corrupted" in str(each) for each in logged)
+
+
+def test_promise_19_ctrl_c_strikes_while_trio_moves_a_run_to_a_nursery_that_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # trio's started() does that, called by the user, who is not protected; and so it calls our
+    # abort function there.
+    stop, called = _group._Run.stop, list[object]()
+
+    def strike(self: Any, *args: Any, **kwargs: Any) -> None:
+        if not self.stopped:
+            signal.raise_signal(signal.SIGINT)
+        stop(self, *args, **kwargs)
+
+    async def service(*, task_status: trio.TaskStatus[None]) -> None:
+        group = RunGroup()
+        group.add(trio.sleep_forever, called.append)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+            monkeypatch.setattr(_group._Run, "stop", strike)
+            task_status.started()
+
+    async def watch() -> None:
+        await trio.sleep(1000)
+        raise AssertionError("it hangs")
+
+    async def main() -> None:
+        trio.lowlevel.spawn_system_task(watch)
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as starting:
+                    nursery.cancel_scope.cancel(reason="test")
+                    starting.start_soon(nursery.start, service)
+
+    with pytest.raises((KeyboardInterrupt, BaseExceptionGroup)):
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert len(called) == 1
+
+
 # ---- 20
 
 
@@ -3542,65 +3601,6 @@ async def test_promise_20_nor_after_an_interrupt_that_leaves_a_scope_open() -> N
         del group
 
     await no_cycle_after(run)
-
-
-@pytest.mark.usefixtures("ctrl_c_before_the_first_line")
-def test_promise_19_what_a_coroutine_raises_that_is_begun_late_is_kept_beside_a_scope_left_open(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    group, error = RunGroup(), ValueError("begun late")
-
-    async def execute() -> None:
-        trio.CancelScope().__enter__()
-        raise error
-
-    async def not_struck() -> None:
-        await trio.sleep_forever()
-
-    group.add(execute, ignore, grace=1)
-    group.add(not_struck, ignore, grace=1)
-    run_under_ctrl_c(group)
-    assert group.record is not None
-    assert group.record.actors[0].error is error
-    logged = [record.exc_info[1] for record in caplog.records if record.exc_info]
-    assert any("stack corrupted" in str(each) for each in logged)
-
-
-def test_promise_19_ctrl_c_strikes_while_trio_moves_a_run_to_a_nursery_that_is_cancelled(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # trio's started() does that, called by the user, who is not protected; and so it calls our
-    # abort function there.
-    stop, called = _group._Run.stop, list[object]()
-
-    def strike(self: Any, *args: Any, **kwargs: Any) -> None:
-        if not self.stopped:
-            signal.raise_signal(signal.SIGINT)
-        stop(self, *args, **kwargs)
-
-    async def service(*, task_status: trio.TaskStatus[None]) -> None:
-        group = RunGroup()
-        group.add(trio.sleep_forever, called.append)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(group.run)
-            monkeypatch.setattr(_group._Run, "stop", strike)
-            task_status.started()
-
-    async def watch() -> None:
-        await trio.sleep(1000)
-        raise AssertionError("it hangs")
-
-    async def main() -> None:
-        trio.lowlevel.spawn_system_task(watch)
-        async with trio.open_nursery() as nursery:
-            with trio.CancelScope(shield=True):
-                async with trio.open_nursery() as starting:
-                    nursery.cancel_scope.cancel(reason="test")
-                    starting.start_soon(nursery.start, service)
-
-    with pytest.raises((KeyboardInterrupt, BaseExceptionGroup)):
-        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-    assert len(called) == 1
 
 
 @pytest.mark.usefixtures("ctrl_c_before_the_first_line")
