@@ -1233,6 +1233,17 @@ async def test_promise_8_inside_a_shielded_actor_the_outer_deadline_is_not_seen(
     assert deadlines == [math.inf]
 
 
+async def test_promise_8_a_second_request_ends_the_grace_of_an_async_interrupt_too(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None), lambda _: trio.sleep(40), grace=50)
+    with trio.move_on_after(3) as timeout:
+        await group.run()
+    assert timeout.cancelled_caught
+    assert trio.current_time() == 3
+
+
 # ---- 9
 
 
