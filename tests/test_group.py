@@ -41,6 +41,7 @@ import trio
 import trio.testing
 
 from trio_rungroup import Record, RunGroup, _group
+from trio_rungroup._record import Facts
 
 Execute = Callable[[], Awaitable[object]]
 Interrupt = Callable[[BaseException | None], object]
@@ -149,7 +150,7 @@ async def test_promise_1_an_empty_run_leaves_the_record_of_another_one_alone() -
                 group.record = other
 
     records: list[Record] = []
-    group, other = RunGroup(), Record((), how=None)
+    group, other = RunGroup(), Record(Facts((), 0))
     trio.lowlevel.add_instrument(Adds())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(group.run, name="empty")
@@ -2681,6 +2682,35 @@ async def test_promise_16_what_is_added_during_a_run_counts_from_the_next(
     assert ran == ["first"]
     await group.run()
     assert sorted(ran) == ["first", "first", "second"]
+
+
+@pytest.mark.parametrize("interrupt", [None, ignore], ids=["default", "own"])
+async def test_promise_16_nor_does_the_run_under_way_start_interrupt_or_record_what_is_added(
+    interrupt: Interrupt | None,
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group = RunGroup(grace=2)
+
+    async def late(*, task_status: trio.TaskStatus[None]) -> None:
+        raise AssertionError("it was not there when the run began")
+
+    async def adds(*, task_status: trio.TaskStatus[str]) -> None:
+        group.add(late, failing, name="late", reports_started=True)
+        task_status.started("ready")
+        await trio.sleep_forever()
+
+    group.add(adds, interrupt, name="adds", reports_started=True)
+    group.add(functools.partial(trio.sleep, 1), name="ends")
+    async with trio.open_nursery() as nursery:
+        assert await nursery.start(group.run) == {"adds": "ready"}
+    assert group.record is not None
+    assert [(a.name, a.exited) for a in group.record.actors] == [
+        ("adds", 1 if interrupt is None else 3),
+        ("ends", 1),
+    ]
+    assert "late" not in str(group.record)
+    assert not any("late" in message for message in caplog.messages)
 
 
 # ---- 17

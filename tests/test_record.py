@@ -15,7 +15,7 @@ from runs import ConfigError, ends, finished, stops
 from trio.testing import MockClock
 
 from trio_rungroup import Record, RunGroup
-from trio_rungroup._record import ActorRecord, columns, fit, rows, seconds, shorten
+from trio_rungroup._record import ActorRecord, Facts, columns, fit, rows, seconds, shorten
 
 
 def virtual(main: Callable[[], Awaitable[Record]]) -> Record:
@@ -243,7 +243,7 @@ async def test_a_record_tells_when_its_run_began_on_trios_clock(autojump_clock: 
     record = await finished(group)
     assert (record.start, record.ended) == (5, 1)
     with pytest.raises(TypeError):
-        Record((), start=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        Record(Facts((), 0), start=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 async def test_a_call_of_interrupt_is_named_as_the_reason(autojump_clock: MockClock) -> None:
@@ -392,6 +392,35 @@ def test_a_record_can_be_read_after_the_run() -> None:
     record = virtual(main)
     assert str(record).startswith("only exits first\n")
     assert repr(record).startswith("Record(actors=(ActorRecord(name='only', began=0.0,")
+
+
+async def test_the_entries_of_a_record_are_the_same_ones_each_time_and_tell_what_happens(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(*stops(1), name="server")
+    group.add(ends(2), name="ends")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.run)
+        await trio.sleep(1)
+        assert group.record is not None
+        before = server, ends_first = group.record.actors
+        assert (server.name, server.began, server.interrupted, server.exited) == (
+            "server",
+            0,
+            None,
+            None,
+        )
+        assert (server.how, server.error, server.interrupt_error) == (None, None, None)
+        assert group.record.first is None
+    assert group.record.actors is before
+    assert group.record.first is ends_first
+    assert (server.interrupted, server.exited, server.how) == (2, 3, "returned")
+    assert repr(server) == (
+        "ActorRecord(name='server', began=0.0, interrupted=2.0, exited=3.0, how='returned')"
+    )
+    with pytest.raises(AttributeError):
+        server.exited = 4.0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 # ---- many actors ----

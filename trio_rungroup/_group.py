@@ -74,7 +74,7 @@ from ._errors import (
     traceback_of,
     without_cancelled,
 )
-from ._record import ALL_RETURNED, ActorRecord, Record, class_name, describe, shorten
+from ._record import ALL_RETURNED, Facts, How, Record, class_name, describe, shorten
 from ._where import where
 
 _log: Final = logging.getLogger("trio_rungroup")
@@ -97,16 +97,24 @@ _Coroutine: TypeAlias = Coroutine[Any, Any, object]
 _Interrupt: TypeAlias = Callable[[BaseException | None], object]
 
 
-@attrs.define(eq=False, repr=False, match_args=False, weakref_slot=False)
-class _Actor:
-    """What `add` was given."""
+@final
+@attrs.define(eq=False, repr=False, init=False, weakref_slot=False)
+class _Actors:
+    """What `add` was given: a column for each argument, found by an actor's index.
 
-    name: str
-    execute: Callable[..., Awaitable[object]]
-    interrupt: _Interrupt | None
-    grace: float
-    ends_group: bool
-    reports_started: bool
+    With an object for each actor, adding and running 1,000 of them takes 3 % longer.
+    """
+
+    names: list[str]
+    executes: list[Callable[..., Awaitable[object]]]
+    interrupts: list[_Interrupt | None]
+    graces: list[float]
+    may_return: set[int]  # added with ends_group=False
+    reporting: set[int]  # added with reports_started=True
+
+    def __init__(self) -> None:
+        self.names, self.executes, self.interrupts, self.graces = [], [], [], []
+        self.may_return, self.reporting = set(), set()
 
 
 @final
@@ -146,15 +154,15 @@ class RunGroup:
     grace: float = attrs.field(default=math.inf, kw_only=True, converter=as_grace)
     record: Record | None = attrs.field(default=None, init=False)
 
-    # `list` has no element type here, and calling `list[_Actor]` takes ten times as long.
-    _actors: list[_Actor] = attrs.field(factory=lambda: [], init=False)  # noqa: PIE807
+    _actors: _Actors = attrs.field(factory=_Actors, init=False)
     _names: dict[str, int] = attrs.field(factory=lambda: {}, init=False)  # noqa: PIE807
     _needs_scopes: bool = attrs.field(default=False, init=False)
     _current: _Run | None = attrs.field(default=None, init=False)
 
     def __repr__(self) -> str:
         state = "running" if self._current is not None else "not running"
-        actors = "1 actor" if len(self._actors) == 1 else f"{len(self._actors)} actors"
+        number = len(self._actors.names)
+        actors = "1 actor" if number == 1 else f"{number} actors"
         return f"<RunGroup of {actors}, {state}>"
 
     @enable_ki_protection
@@ -223,7 +231,15 @@ class RunGroup:
                     "cancelled at once; write add(execute, interrupt, grace=...)"
                 )
         name = unique_name(self._names, execute, name)
-        self._actors.append(_Actor(name, execute, interrupt, grace, ends_group, reports_started))
+        actors = self._actors
+        if not ends_group:
+            actors.may_return.add(len(actors.names))
+        if reports_started:
+            actors.reporting.add(len(actors.names))
+        actors.executes.append(execute)
+        actors.interrupts.append(interrupt)
+        actors.graces.append(grace)
+        actors.names.append(name)
         if interrupt is not None or _is_run_of_a_group(execute):
             self._needs_scopes = True
         return execute
@@ -282,14 +298,14 @@ class RunGroup:
                 "this RunGroup is already running; wait for run() to come back, or make "
                 "another RunGroup"
             )
-        if not self._actors:
-            record = self.record = Record((), ended=0.0, how="cancelled")
+        if not self._actors.names:
+            record = self.record = Record(Facts((), 0), ended=0.0, how="cancelled")
             await trio.lowlevel.checkpoint()
             record.how = "returned"
             task_status.started({})
             return None
         run = self._current = _Run(
-            tuple(self._actors), as_grace(self.grace), needs_scopes=self._needs_scopes
+            self._actors, as_grace(self.grace), needs_scopes=self._needs_scopes
         )
         self.record = run.record
         value = error = context = None
@@ -345,12 +361,22 @@ def _is_run_of_a_group(execute: object) -> bool:
 
 
 @final
+@attrs.define(eq=False, repr=False, init=False, weakref_slot=False)
 class _Run:
     """One run of a group: who is still active, why it stops, what comes out of it."""
 
-    # Initial values stand here and not in __init__: most runs never change them.
-
+    actors: _Actors
+    number: int  # of them; what is added later does not count
+    grace: float
+    clock: trio.abc.Clock
+    token: trio.lowlevel.TrioToken
+    caller: trio.lowlevel.Task
     nursery: trio.Nursery
+    facts: Facts
+    record: Record
+    start: float
+    active: int  # tasks in the nursery
+    scopes: list[trio.CancelScope]  # empty: the nursery's scope stands for all
 
     # The start.
     not_begun: int  # actors whose execute is still to be called
@@ -358,60 +384,72 @@ class _Run:
     # Set by nursery.start(group.run): whom to tell, and how many have yet to report. Without it,
     # below 0, so that it never comes down to 0.
     task_status: trio.TaskStatus[dict[str, object]]
-    not_reported = -1
+    not_reported: int
 
-    asleep = False  # whether the calling task is; it always is until the stop begins
+    asleep: bool  # whether the calling task is; it always is until the stop begins
+
+    # What comes out of an actor goes through here, in the one step in which it exits. In the
+    # frame of its task each local takes 16 bytes, as long as it runs.
+    begun: _Coroutine | None
+    returned: object
+    raised: BaseException | None
 
     # The stop.
-    stopped = False
+    stopped: bool
     stopped_at: float
-    cause: BaseException | None = None  # for the interrupts
-    cancelled_outside = False
+    cause: BaseException | None  # for the interrupts
+    cancelled_outside: bool
     not_interrupted: Iterator[int]  # the actors whose turn is still to come
-    # Of actors[:cancelled_by_us], those without an interrupt were cancelled by this run while
+    # Of the first so many actors, those without an interrupt were cancelled by this run while
     # nothing outside was cancelled: their errors come from the stop.
-    cancelled_by_us = 0
+    cancelled_by_us: int
     # Of the async interrupt that is being awaited: its scope (None: there is none), its actor, and
     # the task that awaits it.
-    interrupt_scope: trio.CancelScope | None = None
+    interrupt_scope: trio.CancelScope | None
     awaited_index: int
     interrupts_task: trio.lowlevel.Task
-    group_deadline = outer_deadline = math.inf
-    watch: _Watch | None = None  # over a stop that lasts
-    graces_over: str | None = None  # why they are
-    told_graces_are_over = False  # by a run around this one, where no second request gets through
+    group_deadline: float
+    outer_deadline: float
+    watch: _Watch | None  # over a stop that lasts
+    graces_over: str | None  # why they are
+    told_graces_are_over: bool  # by a run around this one, where no second request gets through
 
     # The result, in order of precedence: Ctrl-C and its like, never in a group; the error;
     # a cancellation from outside; a Cancelled that somebody had kept; the value.
-    bare: BaseException | None = None
-    error: BaseException | None = None
-    stray: BaseException | None = None
-    value: object = None
-    bare_raiser = error_raiser = _CALLER
+    bare: BaseException | None
+    error: BaseException | None
+    stray: BaseException | None
+    value: object
+    bare_raiser: str
+    error_raiser: str
     later: list[str]
 
-    def __init__(self, actors: tuple[_Actor, ...], grace: float, *, needs_scopes: bool) -> None:
+    def __init__(self, actors: _Actors, grace: float, *, needs_scopes: bool) -> None:
         self.actors = actors
+        self.number = self.active = self.not_begun = len(actors.names)
         self.grace = grace
         self.clock = trio.lowlevel.current_clock()
         self.token = trio.lowlevel.current_trio_token()
         self.caller = trio.lowlevel.current_task()
-        self.records = tuple([ActorRecord(actor.name) for actor in actors])
-        self.record = Record(self.records)
+        self.facts = Facts(actors.names, self.number)
+        self.record = Record(self.facts)
         self.start = self.record.start
-        self.active = self.not_begun = len(actors)  # tasks in the nursery
-        self.started_values, self.later = {}, []
-        # Empty: the nursery's scope stands for all.
-        self.scopes: list[trio.CancelScope] = []
+        self.started_values, self.scopes, self.later = {}, [], []
+        self.not_reported = -1
+        self.cancelled_by_us = 0
+        self.asleep = self.stopped = self.cancelled_outside = self.told_graces_are_over = False
+        self.group_deadline = self.outer_deadline = math.inf
+        self.interrupt_scope = self.watch = self.graces_over = None
+        self.begun = self.returned = self.raised = None
+        self.bare = self.error = self.stray = self.cause = self.value = None
+        self.bare_raiser = self.error_raiser = _CALLER
         if needs_scopes:
             # An actor with its own interrupt and a finite grace is given time to stop in
             # order, whatever is cancelled around run(): it has to be shielded before.
             is_finite = grace < math.inf
             self.scopes = [
-                trio.CancelScope(
-                    shield=actor.interrupt is not None and (is_finite or actor.grace < math.inf)
-                )
-                for actor in actors
+                trio.CancelScope(shield=interrupt is not None and (is_finite or own < math.inf))
+                for interrupt, own in zip(actors.interrupts, actors.graces, strict=True)
             ]
 
     # ---- the calling task ----
@@ -464,9 +502,14 @@ class _Run:
     def start_all(self, task_status: trio.TaskStatus[dict[str, object]]) -> None:
         if task_status is not trio.TASK_STATUS_IGNORED:
             self.task_status = task_status
-            self.not_reported = sum(actor.reports_started for actor in self.actors)
-        for index, actor in enumerate(self.actors):
-            self.nursery.start_soon(self.run_actor, index, name=actor.name)
+            self.not_reported = len(self.reporting())
+        start_soon, names = self.nursery.start_soon, self.actors.names
+        for index in range(self.number):
+            start_soon(self.run_actor, index, name=names[index])
+
+    def reporting(self) -> list[int]:
+        """Find the actors of this run that report their start."""
+        return [index for index in range(self.number) if index in self.actors.reporting]
 
     def now(self) -> float:
         """Tell how many seconds ago the run began."""
@@ -474,7 +517,10 @@ class _Run:
 
     def who(self, index: int) -> str:
         """Name an actor, for people."""
-        return f"actor {shorten(self.actors[index].name)!r}"
+        return f"actor {shorten(self.actors.names[index])!r}"
+
+    def has_exited(self, index: int) -> bool:
+        return self.facts.exited[index] < math.inf
 
     async def wait_for_stop(self) -> None:
         # A clean-up of an actor that has no grace left: this run is cancelled before it begins, and
@@ -504,7 +550,7 @@ class _Run:
         if not self.scopes:
             self.cancel_all()
             return
-        self.not_interrupted = iter(range(len(self.actors)))
+        self.not_interrupted = iter(range(self.number))
         pending = self.call_interrupts(is_cancelled=self.cancelled_outside)
         if pending is not None:
             self.active += 1
@@ -512,9 +558,9 @@ class _Run:
 
     def cancel_all(self) -> None:
         """Cancel all at once, where the nursery's scope stands for them."""
-        self.record.interrupt_all_at(self.now())
+        self.facts.interrupted = [self.now()] * self.number
         if not self.cancelled_outside:
-            self.cancelled_by_us = len(self.actors)
+            self.cancelled_by_us = self.number
             # Once its scope is cancelled, we see nothing of what is around the nursery. Asked
             # only for groups inside, since it asks all scopes around us, which may be many.
             if len(_running) > 1 and any(t.child_nurseries for t in self.nursery.child_tasks):
@@ -581,41 +627,38 @@ class _Run:
     @enable_ki_protection
     async def run_actor(self, index: int) -> None:
         """Run one actor; whatever it does, record its exit and let nothing out."""
-        value = error = coroutine = None
         try:
-            coroutine = self.begin(index)
-            value = await _unprotected(coroutine)
+            self.returned = await _unprotected(self.begin(index))
         except BaseException as exc:  # noqa: BLE001 - recorded below
-            error = exc
-        if type(error) is KeyboardInterrupt and coroutine is not None:
-            beginning = self.begin_anyway(coroutine, error, self.who(index))
-            error = None  # _actor_in() makes Python keep what our locals are meanwhile
-            error = await beginning
+            self.raised = exc
+        if type(self.raised) is KeyboardInterrupt and self.begun is not None:
+            await self.begin_actor_anyway(self.begun, index)
         if self.scopes:
-            error = self.leave_scope(index, error)
-        self.record_exit(index, value, error)
-        del error
+            self.leave_scope(index)
+        self.record_exit(index)
 
     def begin(self, index: int) -> _Coroutine:
         """Enter an actor's scope and call its `execute`."""
         if self.scopes:
             self.scopes[index].__enter__()
-        actor = self.actors[index]
-        self.records[index].began = self.clock.current_time() - self.start  # now(), sparing a call
+        self.facts.began[index] = self.clock.current_time() - self.start  # now(), sparing a call
         self.not_begun -= 1
         if self.not_begun == 0 == self.not_reported:
             self.forward_started()
-        if actor.reports_started:
-            result = actor.execute(task_status=_Started(self, actor.name))
+        actors = self.actors
+        execute = actors.executes[index]
+        if index in actors.reporting:
+            result = execute(task_status=_Started(self, actors.names[index]))
         else:
-            result = actor.execute()
-        if isinstance(result, types.CoroutineType):
-            return result  # pyright: ignore[reportUnknownVariableType]
-        return as_coroutine(result, actor.execute)
+            result = execute()
+        if not isinstance(result, types.CoroutineType):  # sparing a call
+            result = as_coroutine(result, execute)
+        self.begun = result
+        return result  # pyright: ignore[reportUnknownVariableType]
 
     def forward_started(self) -> None:
         """Tell `nursery.start` that all have begun, and reported it where they do."""
-        names = [actor.name for actor in self.actors if actor.reports_started]
+        names = [self.actors.names[index] for index in self.reporting()]
         error: BaseException | None = None
         try:
             self.task_status.started({name: self.started_values[name] for name in names})
@@ -624,6 +667,12 @@ class _Run:
         if error is not None:
             self.asked_to_stop(error, begins=not self.stopped)
             del error
+
+    async def begin_actor_anyway(self, coroutine: _Coroutine, index: int) -> None:
+        """Begin an actor that Ctrl-C kept from its first line, if this is what it did."""
+        beginning = self.begin_anyway(coroutine, self.raised, self.who(index))
+        self.raised = None  # meanwhile it is that of others
+        self.raised = await beginning
 
     async def begin_anyway(
         self, coroutine: _Coroutine, error: BaseException | None, who: str
@@ -655,55 +704,58 @@ class _Run:
         finally:
             del error
 
-    def leave_scope(self, index: int, raised: BaseException | None) -> BaseException | None:
-        """Leave an actor's scope; hand back the actor's error, or that it left another one open."""
+    def leave_scope(self, index: int) -> None:
+        """Leave an actor's scope; if the actor left another one open, that is an error of its."""
         # Entered and left by hand: nothing is raised in it. A `with`, and a null context for
         # groups without scopes, takes a tenth longer and 64 bytes more for each actor.
         try:
             self.scopes[index].__exit__(None, None, None)
-        except BaseException as exc:  # noqa: BLE001 - trio's, handed back or kept
-            if raised is None or without_cancelled(raised) is None:
-                return exc
-            self.keep(self.who(index), exc, settles=False)
-        return raised
+        except BaseException as exc:  # noqa: BLE001 - trio's, dealt with at once
+            if self.raised is None or without_cancelled(self.raised) is None:
+                self.raised = exc
+            else:
+                self.keep(self.who(index), exc, settles=False)
 
-    def record_exit(self, index: int, value: object, raised: BaseException | None) -> None:
+    def record_exit(self, index: int) -> None:
         """Record an exit; begin the stop if it is the first."""
-        record = self.records[index]
-        record.exited = self.clock.current_time() - self.start
+        facts = self.facts
+        facts.exited[index] = self.clock.current_time() - self.start
         self.active -= 1
         first = not self.stopped
+        raised, self.raised = self.raised, None
         if raised is None and first:
-            raised = self.unreported(self.actors[index])
+            raised = self.unreported(index)
         if raised is None:
-            record.how = "returned"
+            how: How = "returned"
         # The first question spares nearly all that are interrupted the call.
         elif type(raised) is trio.Cancelled or (error := without_cancelled(raised)) is None:
-            record.how = "cancelled"
+            how = "cancelled"
         else:
-            record.how = "raised"
-            record.error = raised = error
+            how = facts.how[index] = "raised"
+            facts.errors[index] = raised = error
             settles = first or self.is_cancelled_from_outside(index)
             self.keep(self.who(index), error, settles=settles, begins=first)
             del error
+        facts.how[index] = how
         if not first:
             if self.active == 0:
                 self.wake()
-        elif record.how != "returned" or self.actors[index].ends_group:
-            self.value = value
-            if record.how == "cancelled":
+        elif how != "returned" or index not in self.actors.may_return:
+            if how == "returned":
+                self.value = self.returned
+            elif how == "cancelled":
                 self.stray = raised
-            self.stop(raised, first=record)
+            self.stop(raised, first=index)
         elif self.active == 0:
             self.stop(None, reason=ALL_RETURNED)
-        del raised, record
+        del raised, facts
 
-    def unreported(self, actor: _Actor) -> RuntimeError | None:
+    def unreported(self, index: int) -> RuntimeError | None:
         """Make an error if an actor that has returned has not called `started()` as promised.
 
         One that is told to stop before it has started may well return without that.
         """
-        if actor.reports_started and actor.name not in self.started_values:
+        if index in self.actors.reporting and self.actors.names[index] not in self.started_values:
             return RuntimeError("child exited without calling task_status.started()")
         return None
 
@@ -714,7 +766,7 @@ class _Run:
         """
         if self.cause is not None and without_cancelled(self.cause) is None:
             return True  # that began the stop, here or in the group around this one
-        if self.actors[index].interrupt is None and index < self.cancelled_by_us:
+        if self.actors.interrupts[index] is None and index < self.cancelled_by_us:
             return False
         return self.cancelled_outside or _is_cancelled()
 
@@ -724,13 +776,13 @@ class _Run:
         self,
         cause: BaseException | None,
         *,
-        first: ActorRecord | None = None,
+        first: int | None = None,
         reason: str | None = None,
     ) -> None:
         """Begin the stop; only the first call counts."""
         if not self.stopped:
             self.cause = cause
-            self.record.first = first
+            self.facts.first = first
             self.record.reason = reason
             self.stopped_at = self.clock.current_time()
             self.record.stopped = self.stopped_at - self.start
@@ -739,9 +791,8 @@ class _Run:
 
     def cancel_reason(self) -> str:
         """Say why an actor is cancelled that has no interrupt of its own."""
-        first = self.record.first
-        if first is not None:
-            return f"actor {shorten(first.name)!r} exited first"
+        if self.facts.first is not None:
+            return f"{self.who(self.facts.first)} exited first"
         assert self.record.reason is not None  # one of the two began the stop
         return self.record.reason
 
@@ -753,8 +804,8 @@ class _Run:
         """
         reason = error = pending = None
         for index in self.not_interrupted:
-            interrupt = self.actors[index].interrupt
-            self.records[index].interrupted = self.now()
+            interrupt = self.actors.interrupts[index]
+            self.facts.interrupted[index] = self.now()
             if self.watch is not None:
                 self.watch.grace_begins(index)
             if interrupt is None:
@@ -831,7 +882,7 @@ class _Run:
     def interrupt_failed(self, index: int, raised: BaseException) -> None:
         error = without_cancelled(raised)
         if error is not None:
-            self.records[index].interrupt_error = error
+            self.facts.interrupt_errors[index] = error
             self.cancel(index, "its interrupt raised an exception")
             self.keep(f"the interrupt of {self.who(index)}", error, settles=False)
             del error
@@ -841,10 +892,7 @@ class _Run:
 
     def grace_ends(self, index: int) -> float:
         """Tell when an actor's own grace ends; infinity before its interrupt is called."""
-        interrupted = self.records[index].interrupted
-        if interrupted is None:
-            return math.inf
-        return self.start + interrupted + self.actors[index].grace
+        return self.start + self.facts.interrupted[index] + self.actors.graces[index]
 
     def end_all_graces(self, reason: str) -> None:
         """Cancel all that are left, and end the graces of the groups inside them."""
@@ -942,10 +990,11 @@ class _Run:
 
     def let_go(self) -> None:
         """Hold no error any more, and no value, which may lead to one."""
+        self.begun = self.returned = self.raised = None
         self.bare = self.error = self.stray = self.cause = self.value = None
         for name in self.started_values:  # a second started() is still refused by the name
             self.started_values[name] = None
-        del self.record, self.records, self.actors
+        del self.record, self.facts, self.actors
         self.watch = None  # which refers to this
 
 
@@ -959,7 +1008,7 @@ class _Watch:
         self.named: set[int] = set()  # the actors that a warning has named
         self.deadlines = [  # a heap: until when, which actor
             (ends, index)
-            for index in range(len(run.actors))
+            for index in range(run.number)
             if (ends := run.grace_ends(index)) < math.inf
         ]
         heapq.heapify(self.deadlines)
@@ -1019,8 +1068,8 @@ class _Watch:
             due.append(heapq.heappop(self.deadlines)[1])
         all_are_due = now >= run.group_deadline and run.graces_over is None
         if all_are_due:
-            due = list(range(len(run.actors)))
-        left = [index for index in due if run.records[index].exited is None]
+            due = list(range(run.number))
+        left = [index for index in due if not run.has_exited(index)]
         late = [index for index in left if run.scopes and not run.scopes[index].cancel_called]
         if all_are_due:
             run.end_all_graces(_GRACE_OVER)
@@ -1040,8 +1089,8 @@ class _Watch:
         run = self.run
         endless = [
             index
-            for index, record in enumerate(run.records)
-            if record.exited is None
+            for index in range(run.number)
+            if not run.has_exited(index)
             and index not in self.named
             and self.has_no_grace_to_come(index)
         ]
@@ -1049,21 +1098,24 @@ class _Watch:
         waiting = [(self.name(index), self.tasks[index]) for index in endless]
         if run.interrupt_scope is not None and (
             run.interrupt_scope.deadline == math.inf
-            or any(each.interrupted is None and each.exited is None for each in run.records)
+            or any(self.is_waiting_to_be_interrupted(index) for index in range(run.number))
         ):
             who = f"the interrupt of {run.who(run.awaited_index)}"
             waiting.append((who, run.interrupts_task))
         if waiting:
             run.report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(waiting))
 
+    def is_waiting_to_be_interrupted(self, index: int) -> bool:
+        return self.run.facts.interrupted[index] == math.inf and not self.run.has_exited(index)
+
     def has_no_grace_to_come(self, index: int) -> bool:
-        actor = self.run.actors[index]
-        if actor.interrupt is None or min(actor.grace, self.run.grace) == math.inf:
+        run = self.run
+        if min(run.actors.graces[index], run.grace) == math.inf:
             return True
-        return self.run.scopes[index].cancel_called
+        return run.actors.interrupts[index] is None or run.scopes[index].cancel_called
 
     def name(self, index: int) -> str:
-        return repr(shorten(self.run.actors[index].name))
+        return repr(shorten(self.run.actors.names[index]))
 
     @functools.cached_property
     def tasks(self) -> dict[int, trio.lowlevel.Task]:
