@@ -420,7 +420,7 @@ async def test_the_entries_of_a_record_are_the_same_ones_each_time_and_tell_what
         "ActorRecord(name='server', began=0.0, interrupted=2.0, exited=3.0, how='returned')"
     )
     with pytest.raises(AttributeError):
-        server.exited = 4.0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+        server.exited = 4.0  # pyright: ignore[reportAttributeAccessIssue]
 
 
 # ---- many actors ----

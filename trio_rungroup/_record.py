@@ -49,7 +49,6 @@ _UNPRINTABLE: Final = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udff
 
 
 @final
-@attrs.define(eq=False, repr=False, init=False, weakref_slot=False)
 class Facts:
     """What happened to the actors of a run: a column for each fact, found by an actor's index.
 
@@ -65,6 +64,8 @@ class Facts:
     errors: dict[int, BaseException]
     interrupt_errors: dict[int, BaseException]
     first: int | None  # whose exit ended the group
+
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, names: Sequence[str], number: int) -> None:
         self.names = names
