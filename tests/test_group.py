@@ -3282,6 +3282,28 @@ async def test_promise_20_six_hundred_levels_down_a_later_error_is_still_a_later
     assert "ValueError: later" in caplog.text
 
 
+@pytest.mark.parametrize("own_interrupts", [False, True])
+async def test_promise_20_six_hundred_nested_groups_report_their_start_and_come_down(
+    own_interrupts: bool,
+) -> None:
+    groups = [RunGroup() for _ in range(600)]
+    for outer, inner in itertools.pairwise(groups):
+        interrupt = inner.interrupt if own_interrupts else None
+        outer.add(inner.run, interrupt, name="inner", reports_started=True)
+
+    async def execute(*, task_status: trio.TaskStatus[str]) -> None:
+        task_status.started("ready")
+        await trio.sleep_forever()
+
+    groups[-1].add(execute, name="inner", reports_started=True)
+    async with trio.open_nursery() as nursery:
+        value: Any = await nursery.start(groups[0].run)
+        for _ in groups:
+            value = value["inner"]
+        assert value == "ready"
+        nursery.cancel_scope.cancel(reason="test")
+
+
 class OwnArguments(Exception):
     args: Any = None
 

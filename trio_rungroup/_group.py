@@ -388,8 +388,8 @@ class _Run:
 
     asleep: bool  # whether the calling task is; it always is until the stop begins
 
-    # What comes out of an actor goes through here, in the one step in which it exits. In the
-    # frame of its task each local takes 16 bytes, as long as it runs.
+    # What an actor's task begins, and what comes out of it, passes through here, each time within
+    # one step. A local in its frame would take 16 bytes for each actor, as long as it runs.
     begun: _Coroutine | None
     returned: object
     raised: BaseException | None
@@ -661,16 +661,29 @@ class _Run:
         return result  # pyright: ignore[reportUnknownVariableType]
 
     def forward_started(self) -> None:
-        """Tell `nursery.start` that all have begun, and reported it where they do."""
-        names = [self.actors.names[index] for index in self.reporting()]
+        """Tell `nursery.start` that all have begun, and reported it where they do.
+
+        In a group that is such an actor itself, it is the group around it that is told, and the
+        next one, as long as each was the last. A loop: hundreds may be inside each other.
+        """
+        run = self
         error: BaseException | None = None
         try:
-            self.task_status.started({name: self.started_values[name] for name in names})
+            while isinstance(run.task_status, _Started):
+                around = run.task_status
+                if not around.report(run.values_to_report()):
+                    return
+                run = around.run
+            run.task_status.started(run.values_to_report())
         except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
             error = exc
         if error is not None:
-            self.asked_to_stop(error, begins=not self.stopped)
+            run.asked_to_stop(error, begins=not run.stopped)
             del error
+
+    def values_to_report(self) -> dict[str, object]:
+        names = [self.actors.names[index] for index in self.reporting()]
+        return {name: self.started_values[name] for name in names}
 
     async def begin_actor_anyway(self, coroutine: _Coroutine, index: int) -> None:
         """Begin an actor that Ctrl-C kept from its first line, if this is what it did."""
@@ -1138,13 +1151,19 @@ class _Started(trio.TaskStatus[object]):
 
     @enable_ki_protection
     def started(self, value: object = None) -> None:
-        if self.name in self.run.started_values:
+        if self.report(value):
+            self.run.forward_started()
+
+    def report(self, value: object) -> bool:
+        """Write down that an actor has started; tell whether it was the last one."""
+        run = self.run
+        if self.name in run.started_values:
             raise RuntimeError("called 'started' twice on the same task status")
-        self.run.started_values[self.name] = value
-        if not self.run.stopped:
-            self.run.not_reported -= 1
-            if self.run.not_begun == 0 == self.run.not_reported:
-                self.run.forward_started()
+        run.started_values[self.name] = value
+        if run.stopped:
+            return False
+        run.not_reported -= 1
+        return run.not_begun == 0 == run.not_reported
 
 
 @disable_ki_protection
