@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import itertools
 import os
 import signal
 import subprocess
@@ -10,12 +13,18 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any, TypeAlias
 
 import pytest
 import trio
+import trio.testing
 from runs import once_is_enough
 
+import trio_rungroup
 from trio_rungroup import RunGroup
+
+TraceFunction: TypeAlias = Callable[..., Any]
 
 DRIVER = Path(__file__).parent / "ctrl_c.py"
 
@@ -46,6 +55,69 @@ def strike(*arguments: str) -> None:
 )
 def test_promise_19_ctrl_c_at_every_line_loses_and_doubles_nothing(scenario: str) -> None:
     strike(scenario, "1")
+
+
+def add_three_and_strike(group: RunGroup, calls: list[str], positions: tuple[int, int]) -> int:
+    """Add actors, and strike the library with Ctrl-C at two of its lines; tell how many it has."""
+
+    async def reports(name: str, *, task_status: trio.TaskStatus[None]) -> None:
+        calls.append(f"execute {name}")
+        task_status.started()
+
+    async def ends(name: str) -> None:
+        calls.append(f"execute {name}")
+        await trio.sleep(1)
+
+    def interrupt(name: str, error: BaseException | None) -> None:
+        calls.append(f"interrupt {name}")
+
+    lines, library = 0, str(Path(trio_rungroup.__file__).parent)
+
+    def trace(frame: FrameType, event: str, arg: object) -> TraceFunction | None:
+        nonlocal lines
+        if not frame.f_code.co_filename.startswith(library):
+            return None
+        if event == "line":
+            lines += 1
+            if lines in positions:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    for name, execute, flags in (
+        ("a", reports, {"ends_group": False, "reports_started": True}),
+        ("b", ends, {"grace": 5.0}),
+        ("c", ends, {"grace": 10.0}),
+    ):
+        with contextlib.suppress(KeyboardInterrupt):
+            group.add(
+                functools.partial(execute, name),
+                functools.partial(interrupt, name),
+                name=name,
+                **flags,
+            )
+    sys.settrace(before)
+    group.add(functools.partial(ends, "d"), functools.partial(interrupt, "d"), name="d")
+    return lines
+
+
+@pytest.mark.parametrize("gap", [1, 2, 3, 5, 8, 30])
+def test_promise_19_ctrl_c_in_add_outside_of_trio_adds_a_whole_actor_or_none(gap: int) -> None:
+    for position in itertools.count(1):
+        calls: list[str] = []
+        group = RunGroup()
+        lines = add_three_and_strike(group, calls, (position, position + gap))
+        trio.run(group.run, clock=trio.testing.MockClock(autojump_threshold=0))
+        assert group.record is not None
+        names = [actor.name for actor in group.record.actors]
+        assert "d" in names
+        assert sorted(calls) == sorted(
+            f"{what} {name}" for what in ("execute", "interrupt") for name in names
+        )
+        if lines < position:
+            break
+    assert names == ["a", "b", "c", "d"]
 
 
 # Most of the lines they execute have been struck above: every fifth will do.

@@ -2637,6 +2637,32 @@ async def test_promise_15_an_interrupt_that_fails_where_the_stack_is_full_can_be
     assert 0 < failed < 50
 
 
+async def test_promise_15_interrupt_counts_also_while_the_actors_are_being_started(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Interrupts(trio.abc.Instrument):
+        def task_spawned(self, task: trio.lowlevel.Task) -> None:
+            if task.name == "second":
+                group.interrupt(error)
+
+    log, group, error = Log(), RunGroup(), ValueError("now")
+    group.add(*log.actor("first"), name="first")
+    group.add(*log.actor("second"), name="second")
+    instrument = Interrupts()
+    trio.lowlevel.add_instrument(instrument)
+    with trio.fail_after(60):
+        assert await group.run() is None
+    trio.lowlevel.remove_instrument(instrument)
+    begun = sorted(name for _, name, what, *_ in log if what == "begins")
+    assert begun == ["first", "second"]
+    assert [entry for entry in log if entry[2] == "interrupted"] == [
+        (0, "first", "interrupted", error),
+        (0, "second", "interrupted", error),
+    ]
+    assert group.record is not None
+    assert group.record.reason == "interrupt() was called with ValueError: now"
+
+
 # ---- 16
 
 
@@ -3810,6 +3836,61 @@ async def test_promise_20_an_error_dies_with_its_handler_even_if_the_group_lives
         del group
         await trio.lowlevel.checkpoint()
         assert alive[0]() is None
+    finally:
+        gc.enable()
+
+
+async def test_promise_20_what_an_actor_has_returned_that_does_not_end_the_group_is_not_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Value:
+        pass
+
+    returned: list[weakref.ref[Value]] = []
+
+    async def returns() -> Value:
+        value = Value()
+        returned.append(weakref.ref(value))
+        return value
+
+    group = RunGroup()
+    group.add(returns, ends_group=False)
+    group.add(trio.sleep_forever)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        await trio.sleep(1)
+        assert returned[0]() is None
+        group.interrupt()
+
+
+async def test_promise_20_nor_is_what_an_interrupt_has_returned(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Server:
+        error: BaseException | None = None
+
+        def stop(self, error: BaseException | None) -> Server:
+            return self
+
+    async def helper() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("late")
+
+    async def run() -> weakref.ref[Server]:
+        group, server = RunGroup(), Server()
+        group.add(functools.partial(trio.sleep, 1), server.stop)
+        group.add(helper)
+        await group.run()
+        assert group.record is not None
+        server.error = group.record.actors[1].error
+        return weakref.ref(server)
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert (await run())() is None
     finally:
         gc.enable()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 import pytest
@@ -421,6 +423,30 @@ async def test_the_entries_of_a_record_are_the_same_ones_each_time_and_tell_what
     )
     with pytest.raises(AttributeError):
         server.exited = 4.0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_entries_of_a_record_are_the_same_ones_in_every_thread() -> None:
+    async def main() -> Record:
+        group = RunGroup()
+        for _ in range(1_000):
+            group.add(ends(1))
+        return await finished(group)
+
+    record = virtual(main)
+    together = threading.Barrier(4)
+
+    def look() -> ActorRecord | None:
+        together.wait()
+        return record.first
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            looks = [pool.submit(look) for _ in range(4)]
+    finally:
+        sys.setswitchinterval(interval)
+    assert {look.result() for look in looks} == {record.first}
 
 
 # ---- many actors ----

@@ -33,8 +33,8 @@ although nobody had cancelled it. *Outside* is what is around `run()`.
 Every function here that trio or the user calls to run a group is protected from Ctrl-C, and so is
 all that it calls in turn; an actor's own code is awaited through `_unprotected`, and still obeys.
 
-A function that calls `cancel()` drops its references to errors, actors and records before it
-returns. trio makes the `Cancelled` inside that call, and its traceback leads to our frames. What
+A function that calls `cancel()` drops its references to errors, and to what may lead to one, before
+it returns. trio makes the `Cancelled` inside that call, and its traceback leads to our frames. What
 the actor then raises has it for its context: if one of our frames still held that error, the two
 would hold each other. Hence the `del` at the end of so many functions. And an error that is caught
 is dealt with after its `except` block: what is being handled while trio makes a `Cancelled` becomes
@@ -116,6 +116,13 @@ class _Actors:
     def __init__(self) -> None:
         self.names, self.executes, self.interrupts, self.graces = [], [], [], []
         self.may_return, self.reporting = set(), set()
+
+    def forget_half_added(self, number: int) -> None:
+        """Drop what an `add` has left that Ctrl-C ended: nothing protects it outside of trio."""
+        self.may_return.discard(number)
+        self.reporting.discard(number)
+        del self.graces[number:], self.interrupts[number:]
+        del self.executes[number:]  # last: by these it is seen
 
 
 @final
@@ -232,17 +239,20 @@ class RunGroup:
                     "cancelled at once; write add(execute, interrupt, grace=...)"
                 )
         name = unique_name(self._names, execute, name)
-        actors = self._actors
-        if not ends_group:
-            actors.may_return.add(len(actors.names))
-        if reports_started:
-            actors.reporting.add(len(actors.names))
-        actors.executes.append(execute)
-        actors.interrupts.append(interrupt)
-        actors.graces.append(grace)
-        actors.names.append(name)
         if interrupt is not None or _is_run_of_a_group(execute):
             self._needs_scopes = True
+        actors = self._actors
+        index = len(actors.names)
+        if len(actors.executes) != index:
+            actors.forget_half_added(index)
+        actors.executes.append(execute)  # first
+        actors.interrupts.append(interrupt)
+        actors.graces.append(grace)
+        if not ends_group:
+            actors.may_return.add(index)
+        if reports_started:
+            actors.reporting.add(index)
+        actors.names.append(name)  # last: now it counts
         return execute
 
     @enable_ki_protection
@@ -366,7 +376,7 @@ class _Run:
     """One run of a group: who is still active, why it stops, what comes out of it."""
 
     actors: _Actors
-    number: int  # of them; what is added later does not count
+    number: int  # how many take part: `actors` may grow meanwhile
     grace: float
     clock: trio.abc.Clock
     token: trio.lowlevel.TrioToken
@@ -381,15 +391,15 @@ class _Run:
     # The start.
     not_begun: int  # actors whose execute is still to be called
     started_values: dict[str, object]  # what those that report it have called started() with
-    # Set by nursery.start(group.run): whom to tell, and how many have yet to report. Without it,
-    # below 0, so that it never comes down to 0.
+    # Whom nursery.start(group.run) wants to be told, and how many have yet to report. Without it,
+    # nobody, and below 0, so that it never comes down to 0.
     task_status: trio.TaskStatus[dict[str, object]]
     not_reported: int
 
-    asleep: bool  # whether the calling task is; it always is until the stop begins
+    asleep: bool  # whether the calling task is: until the stop begins, and in a stop that lasts
 
-    # What an actor's task begins, and what comes out of it, passes through here, each time within
-    # one step. A local in its frame would take 16 bytes for each actor, as long as it runs.
+    # Of the actor whose turn it is: valid only in the step that sets them. As locals of its task
+    # they would take 16 bytes each, for each actor, as long as it runs.
     begun: _Coroutine | None
     returned: object
     raised: BaseException | None
@@ -424,7 +434,7 @@ class _Run:
     error_raiser: str
     later: list[str]
 
-    # Slots: Python keeps no more than 30 attributes in the fast form. Not attrs, which takes 1 ms
+    # Slots: without them, CPython is slower from the 31st attribute on. Not attrs, which takes 1 ms
     # of the import for so many.
     __slots__ = tuple(__annotations__)
 
@@ -452,8 +462,11 @@ class _Run:
             # order, whatever is cancelled around run(): it has to be shielded before.
             is_finite = grace < math.inf
             self.scopes = [
-                trio.CancelScope(shield=interrupt is not None and (is_finite or own < math.inf))
-                for interrupt, own in zip(actors.interrupts, actors.graces, strict=True)
+                trio.CancelScope(
+                    shield=actors.interrupts[index] is not None
+                    and (is_finite or actors.graces[index] < math.inf)
+                )
+                for index in range(self.number)
             ]
 
     # ---- the calling task ----
@@ -532,7 +545,8 @@ class _Run:
         is_late = _actor_around_is_out_of_grace(self.caller) and _is_cancelled()
         error: BaseException | None = None
         try:
-            await self.sleep()
+            if not self.stopped:  # as a signal handler may do, or an instrument of trio's
+                await self.sleep()
         except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
             error = exc
         if error is not None:  # what began the stop: anything else would have woken us first
@@ -635,6 +649,8 @@ class _Run:
             self.returned = await _unprotected(self.begin(index))
         except BaseException as exc:  # noqa: BLE001 - recorded below
             self.raised = exc
+        # If it came before the coroutine's first line, `begun` is that one. Else it may be that of
+        # any actor, which has begun, and nothing happens.
         if type(self.raised) is KeyboardInterrupt and self.begun is not None:
             await self.begin_actor_anyway(self.begun, index)
         if self.scopes:
@@ -727,7 +743,7 @@ class _Run:
         # groups without scopes, takes a tenth longer and 64 bytes more for each actor.
         try:
             self.scopes[index].__exit__(None, None, None)
-        except BaseException as exc:  # noqa: BLE001 - trio's, dealt with at once
+        except BaseException as exc:  # noqa: BLE001 - trio's; nothing here cancels
             if self.raised is None or without_cancelled(self.raised) is None:
                 self.raised = exc
             else:
@@ -740,6 +756,7 @@ class _Run:
         self.active -= 1
         first = not self.stopped
         raised, self.raised = self.raised, None
+        returned, self.returned = self.returned, None
         if raised is None and first:
             raised = self.unreported(index)
         if raised is None:
@@ -748,7 +765,7 @@ class _Run:
         elif type(raised) is trio.Cancelled or (error := without_cancelled(raised)) is None:
             how = "cancelled"
         else:
-            how = facts.how[index] = "raised"
+            how = facts.how[index] = "raised"  # now: a handler of the log may look at the record
             facts.errors[index] = raised = error
             settles = first or self.is_cancelled_from_outside(index)
             self.keep(self.who(index), error, settles=settles, begins=first)
@@ -759,13 +776,13 @@ class _Run:
                 self.wake()
         elif how != "returned" or index not in self.actors.may_return:
             if how == "returned":
-                self.value = self.returned
+                self.value = returned
             elif how == "cancelled":
                 self.stray = raised
             self.stop(raised, first=index)
         elif self.active == 0:
             self.stop(None, reason=ALL_RETURNED)
-        del raised, facts
+        del raised, returned, facts
 
     def unreported(self, index: int) -> RuntimeError | None:
         """Make an error if an actor that has returned has not called `started()` as promised.
@@ -819,7 +836,7 @@ class _Run:
         Whether the current task is cancelled is asked where it is not known: it takes long in
         groups that are nested deeply.
         """
-        reason = error = pending = None
+        reason = error = pending = result = None
         for index in self.not_interrupted:
             interrupt = self.actors.interrupts[index]
             self.facts.interrupted[index] = self.now()
@@ -842,6 +859,7 @@ class _Run:
             except BaseException as exc:  # noqa: BLE001 - kept below
                 error = exc
             del interrupt
+            result = None  # it may be the server that will be given the error, as these are
             if pending is not None:
                 return pending
             if error is not None:

@@ -42,7 +42,7 @@ _LOCALS: Final = "<locals>."  # Python writes it into a `__qualname__`
 _CLASS_NAME: Final = vars(type)["__name__"]
 ALL_RETURNED: Final = "all actors have returned"
 _NEVER: Final = [math.inf]
-_NEVER_IN_BYTES: Final = array("d", _NEVER)
+_NEVER_PACKED: Final = array("d", _NEVER)
 # What would move the cursor, turn the direction of writing, or stop a file from being
 # written: control characters, lone surrogates, and what XML 1.0 does not allow.
 _UNPRINTABLE: Final = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -69,8 +69,9 @@ class Facts:
 
     def __init__(self, names: Sequence[str], number: int) -> None:
         self.names = names
-        # An array takes 24 bytes less for each actor while all run; a list is faster.
-        self.began = _NEVER_IN_BYTES * number
+        # This holds a time for each while all run: an array spares 24 bytes, the float object. The
+        # others share one infinity until the stop; there a list is faster.
+        self.began = _NEVER_PACKED * number
         self.interrupted = _NEVER * number
         self.exited = _NEVER * number
         self.how = [None] * number
@@ -79,11 +80,11 @@ class Facts:
 
 
 @final
-@attrs.define(eq=False, repr=False, weakref_slot=False)
+@attrs.define(eq=False, repr=False, match_args=False, weakref_slot=False)
 class ActorRecord:
     """What happened to one actor, in seconds from the start of the run.
 
-    A time that has not come yet is `None`.
+    A time that has not come yet is `None`. Made by a `Record`, and follows the run as that does.
     """
 
     _facts: Facts
@@ -129,9 +130,12 @@ class ActorRecord:
 
 
 @final
-@attrs.define(eq=False, repr=False)
+@attrs.define(eq=False, repr=False, match_args=False)
 class Record:
-    """What happened in one run of a group.
+    """What happened in one run of a group; it follows the run while it goes on.
+
+    `actors` has an entry for each actor, and `first` is that of the one whose exit ended the group.
+    `copy.deepcopy(record)` keeps a moment of a run.
 
     `str()` of it is a text timeline; a notebook shows it as the picture of `to_svg()`. Both leave
     out the middle of a group of more than 40 actors, but not the first to exit.
@@ -158,7 +162,9 @@ class Record:
     def actors(self) -> tuple[ActorRecord, ...]:
         """One entry per actor, in the order of `add`."""
         if self._actors is None:
-            self._actors = tuple([ActorRecord(self._facts, i) for i in range(len(self._facts.how))])
+            actors = tuple([ActorRecord(self._facts, i) for i in range(len(self._facts.how))])
+            if self._actors is None:  # another thread may have looked
+                self._actors = actors
         return self._actors
 
     @property
