@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import trio
@@ -23,8 +22,6 @@ from runs import once_is_enough
 
 import trio_rungroup
 from trio_rungroup import RunGroup
-
-TraceFunction: TypeAlias = Callable[..., Any]
 
 DRIVER = Path(__file__).parent / "ctrl_c.py"
 
@@ -73,7 +70,8 @@ def add_three_and_strike(group: RunGroup, calls: list[str], positions: tuple[int
 
     lines, library = 0, str(Path(trio_rungroup.__file__).parent)
 
-    def trace(frame: FrameType, event: str, arg: object) -> TraceFunction | None:
+    # Nobody traces a trace function.
+    def trace(frame: FrameType, event: str, arg: object) -> Any:  # pragma: no cover
         nonlocal lines
         if not frame.f_code.co_filename.startswith(library):
             return None
@@ -104,7 +102,10 @@ def add_three_and_strike(group: RunGroup, calls: list[str], positions: tuple[int
 
 @pytest.mark.parametrize("gap", [1, 2, 3, 5, 8, 30])
 def test_promise_19_ctrl_c_in_add_outside_of_trio_adds_a_whole_actor_or_none(gap: int) -> None:
-    for position in itertools.count(1):
+    names: list[str] = []
+    lines, position = 1, 0
+    while position <= lines:
+        position += 1
         calls: list[str] = []
         group = RunGroup()
         lines = add_three_and_strike(group, calls, (position, position + gap))
@@ -115,8 +116,6 @@ def test_promise_19_ctrl_c_in_add_outside_of_trio_adds_a_whole_actor_or_none(gap
         assert sorted(calls) == sorted(
             f"{what} {name}" for what in ("execute", "interrupt") for name in names
         )
-        if lines < position:
-            break
     assert names == ["a", "b", "c", "d"]
 
 
