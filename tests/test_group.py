@@ -15,7 +15,6 @@ notice all but these, which nobody could tell from the original:
   scopes for nothing.
 - `told_graces_are_over = True` for False in the watch: it ends graces that have ended, once more.
 - `cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
-- `asleep` begins as True: the calling task goes to sleep before anybody else has had a turn.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
 """
 

@@ -52,7 +52,7 @@ _UNPRINTABLE: Final = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udff
 class Facts:
     """What happened to the actors of a run: a column for each fact, found by an actor's index.
 
-    With an object for each actor, a run of 1,000 takes 3 % longer, and 3 % more memory. Times
+    With an object for each actor, a run of 1,000 takes 2 % longer, and 3 % more memory. Times
     are seconds from the start of the run; one that has not come yet is infinity.
     """
 
