@@ -738,7 +738,7 @@ class _Run:
             del error
 
     def leave_scope(self, index: int) -> None:
-        """Leave an actor's scope; if the actor left another one open, that is an error of its own."""
+        """Leave an actor's scope; to have left another one open is an error of the actor."""
         # Entered and left by hand: nothing is raised in it. A `with`, and a null context for
         # groups without scopes, takes a tenth longer and 64 bytes more for each actor.
         try:
