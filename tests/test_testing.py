@@ -541,6 +541,24 @@ async def test_an_interrupt_that_exits_has_failed(is_async: bool) -> None:
     assert caught.value.__cause__ is error
 
 
+@pytest.mark.parametrize("busy", [0, 2 * SHORT])  # seconds; the second one, beyond the timeout
+async def test_an_async_interrupt_that_fails_before_it_has_told_the_actor_is_to_blame(
+    busy: float,
+) -> None:
+    def factory() -> Pair:
+        async def fail(_: BaseException | None) -> None:
+            time.sleep(busy)  # noqa: ASYNC251 - as on a machine that stands still
+            await trio.lowlevel.checkpoint()
+            raise error
+
+        return trio.sleep_forever, fail
+
+    error = ValueError("before it says a word")
+    with pytest.raises(AssertionError, match="the interrupt raised ValueError") as caught:
+        await check_actor(factory, timeout=SHORT if busy else 60)
+    assert caught.value.__cause__ is error
+
+
 def press_ctrl_c(_: object = None) -> None:
     signal.raise_signal(signal.SIGINT)
 

@@ -10,8 +10,8 @@ after it, as itself. Three kinds of task take part:
 
 - an actor's task (`_Run.run_actor`) runs one actor and records how it exited;
 - the calling task (`_Run.drive`) starts them, sleeps until the stop begins, calls the
-  interrupts, and waits for all to exit: it is the one that a cancellation from outside or
-  Ctrl-C reaches. Where the stop lasts, it ends graces and warns (`_Watch`);
+  interrupts, and waits for all to exit: it is the one in which a cancellation from outside, or
+  Ctrl-C, becomes a stop. Where the stop lasts, it ends graces and warns (`_Watch`);
 - one more task (`_Run.await_interrupts`) goes on with the interrupts from the first async
   one on, so that a slow one cannot keep the calling task from that.
 
@@ -20,10 +20,10 @@ nursery's. It is faster, and differs in two cases: a request to stop that does n
 which `RunGroup.run` tells; and an abort function that fails keeps the cancellation from others, as
 in any nursery of trio's.
 
-Groups nest. A cancellation reaches all groups inside each other in one instant, and each takes it
-for its first request to stop. From then on its calling task is shielded, or waits in a nursery that
-is cancelled: a second one does not get through. So a run whose graces are over tells the runs
-inside it (`_end_graces_inside`).
+Groups nest. A cancellation reaches, in one instant, all groups inside each other that no grace
+shields; each takes it for its first request to stop, or for its second one if it is stopping
+already. From then on its calling task is shielded, or waits in a nursery that is cancelled: nothing
+more gets through. So a run whose graces are over tells the runs inside it (`_end_graces_inside`).
 
 Words. *Bare* is a KeyboardInterrupt, a SystemExit or the like, which `run()` raises as itself,
 never in a group. An error *settles* the result if nothing did before. A *complaint* is what trio
@@ -84,8 +84,8 @@ _CALLER: Final = "the task that awaits run()"
 _LOG_HANDLER: Final = "a handler of the log"
 _INTERRUPTS_TASK: Final = "<interrupts of a RunGroup>"
 # Reasons for a stop, or a cancellation.
-_OUTSIDE: Final = "run() is cancelled from outside"
-_SECOND: Final = "asked a second time to stop"
+_CANCELLED_OUTSIDE: Final = "run() is cancelled from outside"
+_SECOND_REQUEST: Final = "asked a second time to stop"
 _GRACE_OVER: Final = "its grace has ended"
 _ALL_GRACES_OVER: Final = "all graces have ended in the group around this one"
 
@@ -104,25 +104,33 @@ class _Actors:
     With an object for each actor, adding and running 1,000 of them takes 3 % longer.
     """
 
-    names: list[str]
+    names: list[str]  # an actor counts as soon as it has one
     executes: list[Callable[..., Awaitable[object]]]
     interrupts: list[_Interrupt | None]
     graces: list[float]
     may_return: set[int]  # added with ends_group=False
     reporting: set[int]  # added with reports_started=True
 
+    numbers: dict[str, int]  # of the names, for unique_name()
+    adding: bool  # whether one is half added
+
     __slots__ = tuple(__annotations__)
 
     def __init__(self) -> None:
         self.names, self.executes, self.interrupts, self.graces = [], [], [], []
         self.may_return, self.reporting = set(), set()
+        self.numbers, self.adding = {}, False
 
-    def forget_half_added(self, number: int) -> None:
-        """Drop what an `add` has left that Ctrl-C ended: nothing protects it outside of trio."""
+    def forget_half_added(self) -> None:
+        """Drop what an `add` has left that did not come to its end.
+
+        It has raised, or Ctrl-C has ended it: outside of trio nothing protects it.
+        """
+        number = len(self.names)
         self.may_return.discard(number)
         self.reporting.discard(number)
-        del self.graces[number:], self.interrupts[number:]
-        del self.executes[number:]  # last: by these it is seen
+        del self.executes[number:], self.interrupts[number:], self.graces[number:]
+        self.numbers = dict.fromkeys(self.names, 1)
 
 
 @final
@@ -163,7 +171,6 @@ class RunGroup:
     record: Record | None = attrs.field(default=None, init=False)
 
     _actors: _Actors = attrs.field(factory=_Actors, init=False)
-    _names: dict[str, int] = attrs.field(factory=lambda: {}, init=False)  # noqa: PIE807
     _needs_scopes: bool = attrs.field(default=False, init=False)
     _current: _Run | None = attrs.field(default=None, init=False)
 
@@ -238,14 +245,15 @@ class RunGroup:
                     f"grace={grace:g} needs an interrupt to follow: without one the actor is "
                     "cancelled at once; write add(execute, interrupt, grace=...)"
                 )
-        name = unique_name(self._names, execute, name)
+        actors = self._actors
+        if actors.adding:
+            actors.forget_half_added()
+        actors.adding = True
+        name = unique_name(actors.numbers, execute, name)
         if interrupt is not None or _is_run_of_a_group(execute):
             self._needs_scopes = True
-        actors = self._actors
         index = len(actors.names)
-        if len(actors.executes) != index:
-            actors.forget_half_added(index)
-        actors.executes.append(execute)  # first
+        actors.executes.append(execute)
         actors.interrupts.append(interrupt)
         actors.graces.append(grace)
         if not ends_group:
@@ -253,6 +261,7 @@ class RunGroup:
         if reports_started:
             actors.reporting.add(index)
         actors.names.append(name)  # last: now it counts
+        actors.adding = False
         return execute
 
     @enable_ki_protection
@@ -275,12 +284,11 @@ class RunGroup:
             second request, and ends every grace at once. So it is with Ctrl-C where this is
             awaited by the main task: the first one stops in order, the second one now. (In a
             nursery it is not: there a group needs a `signal_actor` to hear of the second one.)
-            A second request reaches groups in this one, too, if they are added as such:
-            `outer.add(inner.run)`. With one gap it reaches also those that a function runs: where
-            no actor here has an interrupt, a `cancel()` around this group, once its stop has
-            begun, does not reach them, and so neither does a second Ctrl-C where this runs in a
-            nursery, which cancels it. A timeout reaches those that ran when the stop began, by
-            the deadline that it had then.
+            A second request reaches groups in this one, too. There is one exception: a group that
+            an actor's own function runs (one that is added as `inner.run` is none), in a group
+            where no actor has an interrupt. Once the stop of the outer one has begun, a `cancel()`
+            around it (or a second Ctrl-C, where it runs in a nursery) does not end the graces of
+            the inner one. A deadline does, if it was set by then.
 
         Returns:
             What the first actor to end the group returned; `None` after `interrupt()`, or when
@@ -290,9 +298,8 @@ class RunGroup:
             BaseException: The very object that the first actor to exit raised (only of a group
                 that mixes `trio.Cancelled` with errors, the part without it), with a note
                 that names the actor and the errors that came later. Those are also logged
-                on the logger `trio_rungroup` and stand in `record`. A `KeyboardInterrupt`
-                or `SystemExit` goes before any other error, that before `trio.Cancelled`,
-                and that before a value.
+                on the logger `trio_rungroup` and stand in `record`. The order of precedence:
+                `KeyboardInterrupt` and `SystemExit`, any other error, `trio.Cancelled`, a value.
             RuntimeError: The group is running already; or this is not awaited in trio.
             TypeError, ValueError: `grace` was set to what is not 0 or more seconds.
 
@@ -316,12 +323,12 @@ class RunGroup:
             task_status.started({})
             return None
         run = self._current = _Run(
-            self._actors, as_grace(self.grace), needs_scopes=self._needs_scopes
+            self._actors, as_grace(self.grace), task_status, needs_scopes=self._needs_scopes
         )
         self.record = run.record
         value = error = context = None
         try:
-            value, error = await run.drive(task_status)
+            value, error = await run.drive()
             if error is None:
                 return value
             # Where run() is called inside an except block, `raise` would make the exception
@@ -335,7 +342,7 @@ class RunGroup:
             self._current = None
             # The tracebacks of the errors lead here, and into the frames of the run: see above.
             run.let_go()
-            del self, value, error, context
+            del self, value, error, context, task_status
 
     @enable_ki_protection
     def interrupt(self, error: BaseException | None = None) -> None:
@@ -348,6 +355,10 @@ class RunGroup:
 
         If `error` is a `trio.Cancelled`, as the outer group passes on when it is cancelled, then
         `run()` raises the error of an actor, if one fails during the stop.
+
+        Not from a handler of `signal.signal`, which may strike in the middle of trio: use a
+        `signal_actor`, or in the handler `token.run_sync_soon(group.interrupt)`, where `token` is
+        the `trio.lowlevel.current_trio_token()` of the run.
 
         Args:
             error: What the interrupts are given.
@@ -396,11 +407,9 @@ class _Run:
     task_status: trio.TaskStatus[dict[str, object]]
     not_reported: int
 
-    asleep: bool  # whether the calling task is: until the stop begins, and in a stop that lasts
-
     # Of the actor whose turn it is: valid only in the step that sets them. As locals of its task
     # they would take 16 bytes each, for each actor, as long as it runs.
-    begun: _Coroutine | None
+    last_called: _Coroutine | None
     returned: object
     raised: BaseException | None
 
@@ -412,7 +421,7 @@ class _Run:
     not_interrupted: Iterator[int]  # the actors whose turn is still to come
     # Of the first so many actors, those without an interrupt were cancelled by this run while
     # nothing outside was cancelled: their errors come from the stop.
-    cancelled_by_us: int
+    number_cancelled_by_us: int
     # Of the async interrupt that is being awaited: its scope (None: there is none), its actor, and
     # the task that awaits it.
     interrupt_scope: trio.CancelScope | None
@@ -438,10 +447,18 @@ class _Run:
     # of the import for so many.
     __slots__ = tuple(__annotations__)
 
-    def __init__(self, actors: _Actors, grace: float, *, needs_scopes: bool) -> None:
+    def __init__(
+        self,
+        actors: _Actors,
+        grace: float,
+        task_status: trio.TaskStatus[dict[str, object]],
+        *,
+        needs_scopes: bool,
+    ) -> None:
         self.actors = actors
         self.number = self.active = self.not_begun = len(actors.names)
         self.grace = grace
+        self.task_status = task_status
         self.clock = trio.lowlevel.current_clock()
         self.token = trio.lowlevel.current_trio_token()
         self.caller = trio.lowlevel.current_task()
@@ -450,11 +467,11 @@ class _Run:
         self.start = self.record.start
         self.started_values, self.scopes, self.later = {}, [], []
         self.not_reported = -1
-        self.cancelled_by_us = 0
-        self.asleep = self.stopped = self.cancelled_outside = self.told_graces_are_over = False
+        self.number_cancelled_by_us = 0
+        self.stopped = self.cancelled_outside = self.told_graces_are_over = False
         self.group_deadline = self.outer_deadline = math.inf
         self.interrupt_scope = self.watch = self.graces_over = None
-        self.begun = self.returned = self.raised = None
+        self.last_called = self.returned = self.raised = None
         self.bare = self.error = self.stray = self.cause = self.value = None
         self.bare_raiser = self.error_raiser = _CALLER
         if needs_scopes:
@@ -471,9 +488,7 @@ class _Run:
 
     # ---- the calling task ----
 
-    async def drive(
-        self, task_status: trio.TaskStatus[dict[str, object]]
-    ) -> tuple[object, BaseException | None]:
+    async def drive(self) -> tuple[object, BaseException | None]:
         """Run everything; hand back what `run()` is to return, and what it is to raise."""
         error: BaseException | None = None
         complaints: Sequence[BaseException] = ()
@@ -482,7 +497,7 @@ class _Run:
             async with trio.open_nursery(strict_exception_groups=True) as self.nursery:
                 # Run each actor.
                 _running[self.nursery] = self
-                self.start_all(task_status)
+                self.start_all()
                 # Wait for the first to exit, or for a request to stop.
                 await self.wait_for_stop()
                 # Interrupt them all, but none that has not begun.
@@ -494,16 +509,17 @@ class _Run:
                 # Wait for all to exit.
                 await self.wait_for_all()
         # No actor's error takes this road: only complaints of trio's, about a nursery that an actor
-        # left open, or scopes around run().
+        # left open, or scopes around run(), and what comes of tasks that others put among ours.
         except BaseExceptionGroup as group:
             complaints = group.exceptions
         except BaseException as exc:  # noqa: BLE001 - kept below
             complaints = (exc,)
-        _running.pop(self.nursery, None)
         try:
             for complaint in complaints:
-                self.keep("a task", complaint, settles=True)
-                del complaint
+                rest = without_cancelled(complaint)
+                if rest is not None:
+                    self.keep("a task", rest, settles=True)
+                del complaint, rest
             # Give back what the first one gave.
             self.record.ended = self.now()
             error = self.error if self.bare is None else self.bare
@@ -516,15 +532,14 @@ class _Run:
         finally:
             del error, complaints
 
-    def start_all(self, task_status: trio.TaskStatus[dict[str, object]]) -> None:
-        if task_status is not trio.TASK_STATUS_IGNORED:
-            self.task_status = task_status
-            self.not_reported = len(self.reporting())
+    def start_all(self) -> None:
+        if self.task_status is not trio.TASK_STATUS_IGNORED:
+            self.not_reported = len(self.reporters())
         start_soon, names = self.nursery.start_soon, self.actors.names
         for index in range(self.number):
             start_soon(self.run_actor, index, name=names[index])
 
-    def reporting(self) -> list[int]:
+    def reporters(self) -> list[int]:
         """Find the actors of this run that report their start."""
         return [index for index in range(self.number) if index in self.actors.reporting]
 
@@ -545,7 +560,7 @@ class _Run:
         is_late = _actor_around_is_out_of_grace(self.caller) and _is_cancelled()
         error: BaseException | None = None
         try:
-            if not self.stopped:  # as a signal handler may do, or an instrument of trio's
+            if not self.stopped:  # as an instrument of trio's may do, before we sleep
                 await self.sleep()
         except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
             error = exc
@@ -578,16 +593,12 @@ class _Run:
         """Cancel all at once, where the nursery's scope stands for them."""
         self.facts.interrupted = [self.now()] * self.number
         if not self.cancelled_outside:
-            self.cancelled_by_us = self.number
+            self.number_cancelled_by_us = self.number
             # Once its scope is cancelled, we see nothing of what is around the nursery. Asked
             # only for groups inside, since it asks all scopes around us, which may be many.
             if len(_running) > 1 and any(t.child_nurseries for t in self.nursery.child_tasks):
                 self.outer_deadline = _effective_deadline()
-        error: BaseException | None = None
-        try:
-            self.nursery.cancel_scope.cancel(reason=self.cancel_reason())
-        except BaseException as exc:  # noqa: BLE001 - kept below
-            error = exc
+        error = _error_of_cancelling(self.nursery.cancel_scope, self.cancel_reason())
         if error is not None:  # trio stops half-way then, and no one else can go on for it
             self.keep("an abort function", error, settles=False)
             del error
@@ -606,26 +617,24 @@ class _Run:
 
     def sleep(self) -> Awaitable[object]:
         """Sleep until `wake()`; only the calling task does, and awaits this at once."""
-        self.asleep = True
+        self.caller.custom_sleep_data = self  # trio clears it whenever it reschedules the task
         return trio.lowlevel.wait_task_rescheduled(self.abort_sleep)  # noqa: ASYNC105
 
     def wake(self) -> None:
-        if self.asleep:
+        if self.caller.custom_sleep_data is self:
             trio.lowlevel.reschedule(self.caller)
-            self.asleep = False  # last: if the stack was full, the next call counts
 
     @enable_ki_protection  # trio's started(), which moves us, is called by what is not
     def abort_sleep(self, _: object) -> trio.lowlevel.Abort:
         # The abort function of our sleep: trio calls it the moment a cancellation or Ctrl-C reaches
         # us, before any other task runs. So the stop begins here, and asked_to_stop() will learn
         # what came. During the stop, deadlines of the watch and second requests come this way, too.
-        self.asleep = False
-        self.stop(None, reason=_OUTSIDE)
+        self.begin_stop(None, reason=_CANCELLED_OUTSIDE)
         return trio.lowlevel.Abort.SUCCEEDED
 
     def asked_to_stop(self, error: BaseException, *, begins: bool, who: str = _CALLER) -> None:
         """Take what asks us to stop: a cancellation from outside, or Ctrl-C."""
-        reason = _OUTSIDE
+        reason = _CANCELLED_OUTSIDE
         if is_a(error, trio.Cancelled):
             self.cancelled_outside = True
         else:
@@ -637,7 +646,7 @@ class _Run:
             self.stop(error)
             self.cause, self.record.reason = error, reason  # which abort_sleep() does not know
         elif not is_a(error, Exception):  # as a task status may raise
-            self.end_all_graces(_SECOND)
+            self.end_all_graces(_SECOND_REQUEST)
         del error
 
     # ---- a task for each actor ----
@@ -649,10 +658,10 @@ class _Run:
             self.returned = await _unprotected(self.begin(index))
         except BaseException as exc:  # noqa: BLE001 - recorded below
             self.raised = exc
-        # If it came before the coroutine's first line, `begun` is that one. Else it may be that of
-        # any actor, which has begun, and nothing happens.
-        if type(self.raised) is KeyboardInterrupt and self.begun is not None:
-            await self.begin_actor_anyway(self.begun, index)
+        # If it came before the coroutine's first line, `last_called` is that one. Else it may be
+        # that of any actor, which has begun, and nothing happens.
+        if type(self.raised) is KeyboardInterrupt and self.last_called is not None:
+            await self.begin_actor_anyway(self.last_called, index)
         if self.scopes:
             self.leave_scope(index)
         self.record_exit(index)
@@ -668,12 +677,12 @@ class _Run:
         actors = self.actors
         execute = actors.executes[index]
         if index in actors.reporting:
-            result = execute(task_status=_Started(self, actors.names[index]))
+            result = execute(task_status=_TaskStatus(self, actors.names[index]))
         else:
             result = execute()
         if not isinstance(result, types.CoroutineType):  # sparing a call
             result = as_coroutine(result, execute)
-        self.begun = result
+        self.last_called = result
         return result  # pyright: ignore[reportUnknownVariableType]
 
     def forward_started(self) -> None:
@@ -685,7 +694,7 @@ class _Run:
         run = self
         error: BaseException | None = None
         try:
-            while isinstance(run.task_status, _Started):
+            while isinstance(run.task_status, _TaskStatus):
                 around = run.task_status
                 if not around.report(run.values_to_report()):
                     return
@@ -698,7 +707,7 @@ class _Run:
             del error
 
     def values_to_report(self) -> dict[str, object]:
-        names = [self.actors.names[index] for index in self.reporting()]
+        names = [self.actors.names[index] for index in self.reporters()]
         return {name: self.started_values[name] for name in names}
 
     async def begin_actor_anyway(self, coroutine: _Coroutine, index: int) -> None:
@@ -743,11 +752,15 @@ class _Run:
         # groups without scopes, takes a tenth longer and 64 bytes more for each actor.
         try:
             self.scopes[index].__exit__(None, None, None)
-        except BaseException as exc:  # noqa: BLE001 - trio's; nothing here cancels
-            if self.raised is None or without_cancelled(self.raised) is None:
-                self.raised = exc
-            else:
-                self.keep(self.who(index), exc, settles=False)
+        except BaseException as exc:  # noqa: BLE001 - trio's, dealt with below
+            complaint = exc
+        else:
+            return
+        if self.raised is None or without_cancelled(self.raised) is None:
+            self.raised = complaint
+        else:
+            self.keep(self.who(index), complaint, settles=False)
+        del complaint
 
     def record_exit(self, index: int) -> None:
         """Record an exit; begin the stop if it is the first."""
@@ -800,7 +813,7 @@ class _Run:
         """
         if self.cause is not None and without_cancelled(self.cause) is None:
             return True  # that began the stop, here or in the group around this one
-        if self.actors.interrupts[index] is None and index < self.cancelled_by_us:
+        if self.actors.interrupts[index] is None and index < self.number_cancelled_by_us:
             return False
         return self.cancelled_outside or _is_cancelled()
 
@@ -813,15 +826,23 @@ class _Run:
         first: int | None = None,
         reason: str | None = None,
     ) -> None:
-        """Begin the stop; only the first call counts."""
+        """Begin the stop, and wake the calling task, which carries it out."""
+        self.begin_stop(cause, first=first, reason=reason)
+        self.wake()  # whoever began it: where the stack was full, it may not have woken us
+
+    def begin_stop(
+        self,
+        cause: BaseException | None,
+        *,
+        first: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Write down what began the stop; only the first call counts."""
         if not self.stopped:
-            self.cause = cause
-            self.facts.first = first
-            self.record.reason = reason
             self.stopped_at = self.clock.current_time()
             self.record.stopped = self.stopped_at - self.start
-            self.wake()
-            self.stopped = True  # last: if wake() fails, the next call counts
+            self.cause, self.facts.first, self.record.reason = cause, first, reason
+            self.stopped = True
 
     def cancel_reason(self) -> str:
         """Say why an actor is cancelled that has no interrupt of its own."""
@@ -846,7 +867,7 @@ class _Run:
                 if is_cancelled is None:
                     is_cancelled = _is_cancelled()
                 if not is_cancelled:
-                    self.cancelled_by_us = index + 1
+                    self.number_cancelled_by_us = index + 1
                 reason = reason or self.cancel_reason()
                 self.cancel(index, reason)
                 continue
@@ -904,22 +925,21 @@ class _Run:
         del complaint, error
 
     def cancel(self, index: int, reason: str, scope: trio.CancelScope | None = None) -> None:
-        """Cancel an actor, or its interrupt; a failing abort function of theirs stops nothing."""
-        error: BaseException | None = None
-        try:
-            (scope or self.scopes[index]).cancel(reason=reason)
-        except BaseException as exc:  # noqa: BLE001 - kept below
-            error = exc
+        """Cancel an actor, or the interrupt of one; an abort function that fails stops nothing."""
+        error = _error_of_cancelling(scope or self.scopes[index], reason)
         if error is not None:
-            self.interrupt_failed(index, error)
+            self.facts.interrupt_errors.setdefault(index, error)
+            self.keep(f"an abort function of {self.who(index)}", error, settles=False)
             del error
 
     def interrupt_failed(self, index: int, raised: BaseException) -> None:
         error = without_cancelled(raised)
         if error is not None:
             self.facts.interrupt_errors[index] = error
-            self.cancel(index, "its interrupt raised an exception")
             self.keep(f"the interrupt of {self.who(index)}", error, settles=False)
+            self.cancel(index, "its interrupt raised an exception")
+            if self.watch is not None:
+                self.watch.have_patience_again()
             del error
         del raised
 
@@ -934,7 +954,7 @@ class _Run:
         if self.graces_over is None:
             self.graces_over = reason
             if self.watch is not None:
-                self.watch.graces_have_ended()
+                self.watch.have_patience_again()
             if self.interrupt_scope is not None:
                 self.cancel(self.awaited_index, reason, self.interrupt_scope)
             for index in range(len(self.scopes)):
@@ -962,8 +982,6 @@ class _Run:
         grace if it is bare.
         """
         bare = bare_in(error)
-        if bare is not None and not begins and self.graces_over is None:
-            self.end_all_graces(f"{class_name(bare)} during the stop")
         if bare is not None and self.bare is None:
             self.bare, self.bare_raiser = bare, who
             settles = True  # the group around it becomes its context, if nothing else does
@@ -973,6 +991,8 @@ class _Run:
             self.error, self.error_raiser = error, who
         else:
             self.keep_later(who, error)
+        if bare is not None and self.stopped and not begins and self.graces_over is None:
+            self.end_all_graces(f"{class_name(bare)} during the stop")
         del bare, error
 
     def keep_later(self, who: str, error: BaseException) -> None:
@@ -1025,12 +1045,15 @@ class _Run:
 
     def let_go(self) -> None:
         """Hold no error any more, and no value, which may lead to one."""
-        self.begun = self.returned = self.raised = None
+        self.last_called = self.returned = self.raised = None
         self.bare = self.error = self.stray = self.cause = self.value = None
         for name in self.started_values:  # a second started() is still refused by the name
             self.started_values[name] = None
         del self.record, self.facts, self.actors
+        self.task_status = trio.TASK_STATUS_IGNORED  # which has the values, too
         self.watch = None  # which refers to this
+        if hasattr(self, "nursery"):  # on a full stack none could be opened
+            _running.pop(self.nursery, None)
 
 
 @final
@@ -1040,7 +1063,9 @@ class _Watch:
     def __init__(self, run: _Run) -> None:
         self.run = run
         self.patience_ends = run.stopped_at + _PATIENCE
-        self.named: set[int] = set()  # the actors that a warning has named
+        # Whom a warning has named: actors, and interrupts of actors.
+        self.named: set[int] = set()
+        self.interrupts_named: set[int] = set()
         self.deadlines = [  # a heap: until when, which actor
             (ends, index)
             for index in range(run.number)
@@ -1069,7 +1094,7 @@ class _Watch:
                 error = None
             now = run.clock.current_time()
             if now >= run.outer_deadline:  # a timeout around the group, which we no longer meet
-                run.end_all_graces(_SECOND)
+                run.end_all_graces(_SECOND_REQUEST)
             self.end_graces_due(now)
             if now >= self.patience_ends:
                 self.patience_ends = math.inf
@@ -1082,7 +1107,7 @@ class _Watch:
             heapq.heappush(self.deadlines, (ends, index))
             self.run.wake()
 
-    def graces_have_ended(self) -> None:
+    def have_patience_again(self) -> None:
         """Have patience with those that are being cancelled, even if it had run out before."""
         self.patience_ends = min(self.patience_ends, self.run.clock.current_time() + _PATIENCE)
         self.run.wake()
@@ -1105,18 +1130,19 @@ class _Watch:
         if all_are_due:
             due = list(range(run.number))
         left = [index for index in due if not run.has_exited(index)]
-        late = [index for index in left if run.scopes and not run.scopes[index].cancel_called]
+        ended = [index for index in left if run.scopes and not run.scopes[index].cancel_called]
         if all_are_due:
             run.end_all_graces(_GRACE_OVER)
         else:
             if run.interrupt_scope is not None and run.awaited_index in due:
                 _end_graces_inside([run.interrupts_task])  # its scope has that deadline, too
+                self.have_patience_again()
             for index in left:
                 run.cancel(index, _GRACE_OVER)
             _end_graces_inside([self.tasks[index] for index in left])
-        if late:
-            places = where((self.name(index), self.tasks[index]) for index in late)
-            self.named.update(late)
+        if ended:
+            places = where((self.name(index), self.tasks[index]) for index in ended)
+            self.named.update(ended)
             run.report("cancelled because the grace has ended:%s", places)
 
     def warn(self) -> None:
@@ -1131,14 +1157,21 @@ class _Watch:
         ]
         self.named.update(endless)
         waiting = [(self.name(index), self.tasks[index]) for index in endless]
-        if run.interrupt_scope is not None and (
-            run.interrupt_scope.deadline == math.inf
-            or any(self.is_waiting_to_be_interrupted(index) for index in range(run.number))
-        ):
+        if self.is_held_up_by_an_interrupt():
+            self.interrupts_named.add(run.awaited_index)
             who = f"the interrupt of {run.who(run.awaited_index)}"
             waiting.append((who, run.interrupts_task))
         if waiting:
             run.report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(waiting))
+
+    def is_held_up_by_an_interrupt(self) -> bool:
+        """Tell whether to name an interrupt: no grace will end it, or others wait for it."""
+        run = self.run
+        if run.interrupt_scope is None or run.awaited_index in self.interrupts_named:
+            return False
+        if run.interrupt_scope.deadline == math.inf or run.interrupt_scope.cancel_called:
+            return True
+        return any(self.is_waiting_to_be_interrupted(index) for index in range(run.number))
 
     def is_waiting_to_be_interrupted(self, index: int) -> bool:
         return self.run.facts.interrupted[index] == math.inf and not self.run.has_exited(index)
@@ -1160,7 +1193,7 @@ class _Watch:
 
 
 @final
-class _Started(trio.TaskStatus[object]):
+class _TaskStatus(trio.TaskStatus[object]):
     """What an actor that reports its start is given as `task_status`."""
 
     def __init__(self, run: _Run, name: str) -> None:
@@ -1192,6 +1225,15 @@ async def _unprotected(coroutine: _Coroutine) -> object:
 async def _error_of(coroutine: _Coroutine) -> BaseException | None:
     try:
         await _unprotected(coroutine)
+    except BaseException as exc:  # noqa: BLE001 - handed back
+        return exc
+    return None
+
+
+def _error_of_cancelling(scope: trio.CancelScope, reason: str) -> BaseException | None:
+    """Cancel a scope; hand back what an abort function in it raises."""
+    try:
+        scope.cancel(reason=reason)
     except BaseException as exc:  # noqa: BLE001 - handed back
         return exc
     return None

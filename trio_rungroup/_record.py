@@ -122,7 +122,7 @@ class ActorRecord:
 
     @property
     def interrupt_error(self) -> BaseException | None:
-        """What its interrupt raised, if the interrupt failed."""
+        """What its interrupt raised, if the interrupt failed, or its being cancelled did."""
         return self._facts.interrupt_errors.get(self._index)
 
     def __repr__(self) -> str:
@@ -135,8 +135,6 @@ class Record:
     """What happened in one run of a group; it follows the run while it goes on.
 
     `actors` has an entry for each actor, and `first` is that of the one whose exit ended the group.
-    `copy.deepcopy(record)` keeps a moment of a run.
-
     `str()` of it is a text timeline; a notebook shows it as the picture of `to_svg()`. Both leave
     out the middle of a group of more than 40 actors, but not the first to exit.
 

@@ -293,18 +293,25 @@ class _Trial(trio.abc.Instrument):
         if self.fault is not None:
             return
         with self.patience(self.timeout):
-            for life in self.lives:
+            for life in reversed(self.lives):  # the interrupt's first, if it is async
                 await life.exited.wait()
+                if self.has_failed_to_interrupt():  # who knows whether the actor was told
+                    return
         # A machine that has stood still meanwhile is not the actor's fault.
         for _ in range(_MORE_TURNS):
             await trio.lowlevel.checkpoint()
+        if self.has_failed_to_interrupt():
+            return
         lives = [life for life in self.lives if not life.exited.is_set()]
         if late := [(repr(shorten(life.name)), life.task) for life in lives]:
             self.fault = f"after {self.timeout:g} s it is waiting:{where(late)}"
-            return
-        for life in self.lives[1:]:  # the interrupt's, if it is async
+
+    def has_failed_to_interrupt(self) -> bool:
+        """Find fault with an async interrupt that has raised an error."""
+        for life in self.lives[1:]:
             if life.error is not None:
                 self.interrupt_raised(life.error)
+        return self.fault is not None
 
     @contextlib.contextmanager
     def patience(self, seconds: float) -> Generator[None]:
