@@ -60,8 +60,7 @@ def show_log() -> None:
 @contextlib.contextmanager
 def stop_pressed_after(*moments: float) -> Iterator[None]:
     """Send what the stop button sends, so many (real) seconds after the block has begun."""
-    press = partial(os.kill, os.getpid(), signal.SIGINT)
-    fingers = [threading.Timer(moment, press) for moment in moments]
+    fingers = [threading.Timer(moment, _press) for moment in moments]
     for finger in fingers:
         finger.start()
     try:
@@ -70,6 +69,14 @@ def stop_pressed_after(*moments: float) -> Iterator[None]:
         for finger in fingers:
             finger.cancel()
             finger.join()
+
+
+def _press() -> None:
+    # As Jupyter does: to all processes that this one has started, too, if it leads their group.
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGINT)
+    else:
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 # ---- the check ----

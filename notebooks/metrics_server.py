@@ -140,15 +140,13 @@ class Parts:
 async def serve_until(sigterm: float, group: RunGroup, sighup: float = 5.9) -> None:
     """Run a group, and send this process a SIGHUP and a SIGTERM at the given moments."""
 
-    async def operator() -> None:
-        if sighup < sigterm:  # later, nobody would be there to receive it
-            await trio.sleep_until(sighup)
-            signal.raise_signal(signal.SIGHUP)
-        await trio.sleep_until(sigterm)
-        signal.raise_signal(signal.SIGTERM)
+    async def send(number: signal.Signals, moment: float) -> None:
+        await trio.sleep_until(moment)
+        signal.raise_signal(number)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(operator)
+        nursery.start_soon(send, signal.SIGHUP, sighup)
+        nursery.start_soon(send, signal.SIGTERM, sigterm)
         try:
             await group.run()
         except SignalReceived:

@@ -38,6 +38,15 @@ def _read(path: Path) -> bytes:
         return b""
 
 
+@pytest.fixture
+def handlers_restored() -> Iterator[None]:
+    """For programs that set handlers of signals for good."""
+    handlers = [signal.getsignal(number) for number in _SIGNALS]
+    yield
+    for number, handler in zip(_SIGNALS, handlers, strict=True):
+        signal.signal(number, handler)
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     handlers = [signal.getsignal(number) for number in _SIGNALS]

@@ -90,6 +90,7 @@ def test_links_within_the_readme_lead_somewhere() -> None:
     assert links <= anchors
 
 
+@pytest.mark.usefixtures("handlers_restored")
 def test_the_recipes_print_what_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {"__name__": "readme"}
     for block, following in zip(RECIPES, [*RECIPES[1:], None], strict=True):

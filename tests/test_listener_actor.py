@@ -302,6 +302,16 @@ async def test_a_listener_that_somebody_else_closes_is_an_error(address: Address
             await listener.aclose()
 
 
+async def test_a_second_run_says_that_it_needs_listeners_of_its_own(address: Address) -> None:
+    listener, _ = address.listen()
+    group = RunGroup()
+    group.add(*listener_actor(echo, [listener]))
+    group.add(trio.lowlevel.checkpoint)
+    await group.run()
+    with pytest.raises(RuntimeError, match="are closed since it has exited: for each run, make"):
+        await group.run()
+
+
 async def test_an_interrupt_after_the_exit_is_harmless(address: Address) -> None:
     listener, _ = address.listen()
     execute, interrupt = listener_actor(echo, [listener])

@@ -87,9 +87,10 @@ async def serve_and_reload(
     load: Callable[[], str], serve: Callable[[str], Awaitable[object]]
 ) -> None:
     """Begin anew with another configuration at each SIGHUP."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # or one during the stop would kill the process
 
     async def reload_loop() -> None:
-        # Open all the time: between two groups a SIGHUP would kill the process.
+        # Open all the time: between two groups a SIGHUP would be lost.
         with trio.open_signal_receiver(signal.SIGHUP) as hangups:
             while True:
                 inner = RunGroup(grace=10)
@@ -105,6 +106,9 @@ async def serve_and_reload(
 
 
 # ---- their tests ----
+
+
+pytestmark = pytest.mark.usefixtures("handlers_restored")
 
 
 async def ends_with_sigterm(recipe: Callable[[], Awaitable[object]]) -> None:
@@ -168,6 +172,17 @@ async def test_a_sighup_begins_anew_with_another_configuration() -> None:
         for version in ("one", "two", "three")
         for word in ("begin {}", "end {}")
     ]
+
+
+async def test_a_sighup_during_the_stop_does_no_harm() -> None:
+    async def serve(version: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await trio.sleep_forever()
+        finally:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    await ends_with_sigterm(functools.partial(serve_and_reload, lambda: "one", serve))
 
 
 async def test_a_reloading_server_that_ends_by_itself_ends_the_program() -> None:

@@ -64,11 +64,11 @@ Run commands together; when the first one exits, stop the others.
 Each COMMAND is one argument, split into words as a shell does, but # begins no comment; no
 shell runs it. Every line of output is passed on with the command's name before it (a line
 of more than a mebibyte as several). When the first command exits, the others get SIGTERM,
-and those that are still there when the grace has ended get SIGKILL. Ctrl-C (or SIGTERM)
-stops all in the same way; a second one kills them at once (but the same one within 0.1
-seconds is the first: timeout(1) sends it twice). What a command leaves behind when it exits
-is killed: at once, or where it was told to exit, when the grace has ended, after 10 seconds
-at most.
+and those that are still there when the grace has ended get SIGKILL. Ctrl-C (or SIGTERM, or
+SIGHUP) stops all in the same way; a second one kills them at once. (One that is repeated
+within 0.1 seconds, as timeout(1) does, does not count, nor does a later SIGHUP.) What a
+command leaves behind when it exits is killed: at once, or where it was told to exit, when
+the grace has ended, after 10 seconds at most.
 Whatever has been written is passed on before the end, however slow its reader is; after a
 signal, for a second longer than the grace. At the end, standard error shows a timeline.
 
@@ -77,6 +77,7 @@ reads /dev/tty, as for a password, is suspended. Should trio-rungroup itself be 
 (SIGKILL), then on Linux so are they, but for one that has a session of its own, or has
 cleared its environment (env -i) or written over it, as for a long title."""
 
+_OTHER_PICTURES: Final = {".gif", ".jpeg", ".jpg", ".pdf", ".png", ".webp"}
 _EPILOG: Final = """\
 example:
   trio-rungroup 'python -u -m http.server 8000' 'sleep 60'
@@ -126,7 +127,7 @@ def _main() -> int:
     add = parser.add_argument
     add("commands", metavar="COMMAND", nargs="*", type=_words, help="a program and its arguments")
     add("--grace", type=_seconds, default=10.0, help="seconds from SIGTERM to SIGKILL (10)")
-    add("--timeline", metavar="FILE.svg", type=Path, help="draw the timeline into this file, too")
+    add("--timeline", metavar="FILE.svg", type=_svg, help="draw the timeline into this file, too")
     add("--quiet", action="store_true", help="show no timeline at the end")
     add("--version", action="store_true", help="show the version")
     add("-h", "--help", action="store_true", help="show this help")
@@ -217,6 +218,13 @@ def _without_escapes(part: re.Match[str]) -> str:
     if part[0].startswith('"'):
         return re.sub(r"\\([\\\n\"$`])", lambda escape: _ESCAPES.get(escape[1], escape[0]), part[0])
     return "" if part[0] == "\\\n" else part[0]
+
+
+def _svg(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() in _OTHER_PICTURES:
+        raise argparse.ArgumentTypeError(f"it is an SVG picture: write {path.stem}.svg")
+    return path
 
 
 def _seconds(text: str) -> float:

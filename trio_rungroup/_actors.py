@@ -233,8 +233,9 @@ def process_actor(
     Raises:
         subprocess.CalledProcessError: From `execute`, when the exit status is not 0.
         OSError: From `execute`, when the process cannot be started.
-        TypeError: The command is no list of words, or an option is one that this function sets
-            itself, or a pipe, or for a pipe, or for another function.
+        TypeError: The command is no list of words; or an option is a pipe, is for text or for
+            pipes only (nobody would read them), is unknown to `trio.lowlevel.open_process`, or is
+            one that this function sets itself.
         ValueError: The command is empty.
         NotImplementedError: On Windows.
 
@@ -302,8 +303,8 @@ def listener_actor(
     never comes holds that up, so give the actor a grace when adding it.
 
     `execute` takes trio's `task_status` and reports the listeners, for `reports_started`.
-    They are closed when it exits, so a group with this actor runs once. The path of a Unix
-    socket stays.
+    They are closed when it exits, so a group with this actor runs once: a second run raises a
+    RuntimeError. The path of a Unix socket stays.
 
     Cancellation:
         When the grace has expired, or from outside where there is none: the listeners are
@@ -330,13 +331,19 @@ def listener_actor(
     ours = _check_listeners(handler, listeners)
     accepting: trio.CancelScope | None = None
     handlers: trio.Nursery | None = None
+    has_exited = False
 
     @enable_ki_protection
     async def listener_actor(
         *,
         task_status: trio.TaskStatus[list[trio.abc.Listener[_StreamT]]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        nonlocal accepting, handlers
+        nonlocal accepting, handlers, has_exited
+        if has_exited:
+            raise RuntimeError(
+                "the listeners of this listener_actor() are closed since it has exited: for each "
+                "run, make another one with listeners of its own"
+            )
         try:
             async with trio.open_nursery() as handlers:
                 with trio.CancelScope() as accepting:
@@ -344,7 +351,7 @@ def listener_actor(
                         handler, ours, handler_nursery=handlers, task_status=task_status
                     )
         finally:
-            accepting = handlers = None
+            accepting, handlers, has_exited = None, None, True
 
     def interrupt(error: BaseException | None) -> None:  # noqa: ARG001 - it is told to everyone
         if accepting is None or handlers is None:
@@ -395,7 +402,7 @@ def thread_actor(
 
     Example:
         ```python
-        group.add(*thread_actor(consume, lambda error: jobs.put(None)), grace=10)
+        group.add(*thread_actor(watch, lambda error: stopping.set()), grace=10)
         ```
     """
     if not callable(execute) or inspect.iscoroutinefunction(execute):
@@ -446,6 +453,8 @@ def future_actor(
     Ctrl-C in a terminal reaches the processes of a pool as well; work that it ends after the
     interrupt is a clean return, too. So that they may finish their work, let them ignore it:
     `ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))`.
+    It reaches the workers of a `distributed.LocalCluster`, too: `client.run` a function there that
+    calls that `signal.signal`.
 
     Cancellation:
         When the grace has expired, or from outside where there is none: the future is

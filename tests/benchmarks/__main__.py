@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument(
         "--n", type=int, action="append", help=f"the number of sleepers; else {NUMBERS}"
     )
-    parser.add_argument("--rounds", type=int, help="default 20; a sixth of it for n > 1,000")
+    parser.add_argument("--rounds", type=int, help="default 18; a sixth of it for n > 1,000")
     parser.add_argument("--times", action="store_true", help="only the times for each n")
     parser.add_argument("--markdown", action="store_true", help="the tables of the README")
     args = parser.parse_args()
@@ -235,7 +235,7 @@ def main() -> None:
     progress(f"checked: {', '.join(each.name for each in taking_part)}")
 
     numbers = args.n or [n for n in NUMBERS if n <= MANY or not args.quick]
-    rounds = args.rounds or (3 if args.quick else 20)
+    rounds = args.rounds or (3 if args.quick else 18)
     benchmark = Benchmark(taking_part, rounds, numbers, exact=args.markdown)
     times = benchmark.measure_times()
     tables = [benchmark.costs(times, bytes_at=MANY)]
