@@ -1,6 +1,6 @@
 """CONTRACT.md, promise by promise: the number stands in each test's name.
 
-Mutants. `mutants.toml` changes one thing in `_group.py` at a time, in 509 ways. The tests
+Mutants. `mutants.toml` changes one thing in `_group.py` at a time, in 520 ways. The tests
 notice all but these, which nobody could tell from the original:
 
 - `final` taken away: for type checkers.
@@ -14,8 +14,9 @@ notice all but these, which nobody could tell from the original:
 - `or`, `> 0`, `>= 1` and `!= 1` where the stop asks whether there is a group inside: it asks the
   scopes for nothing.
 - `told_graces_are_over = True` for False in the watch: it ends graces that have ended, once more.
-- `cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
+- `number_cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
+- `dict.fromkeys(self.names, 0)`: the next name is looked for from one number earlier on.
 """
 
 from __future__ import annotations
@@ -4257,6 +4258,21 @@ async def test_default_names_are_qualified_names_made_unique() -> None:
         "sleep_forever #4",
         "sleep_forever #5",
     ]
+
+
+async def test_ten_thousand_actors_of_one_name_are_added_without_a_look_at_those_before() -> None:
+    group = RunGroup()
+    looks = count_calls(_group._Actors.forget_half_added.__code__)
+    with looks:
+        for _ in range(10_000):
+            group.add(trio.sleep_forever)
+    assert looks.number == 0
+    with pytest.raises(ValueError, match="is taken"):
+        group.add(trio.sleep_forever, name="sleep_forever")
+    group.add(trio.lowlevel.checkpoint, name="the next one counts all the same")
+    await group.run()
+    assert group.record is not None
+    assert len(group.record.actors) == 10_001
 
 
 async def test_a_task_is_named_after_its_actor() -> None:
