@@ -17,6 +17,7 @@ notice all but these, which nobody could tell from the original:
 - `number_cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
 - `dict.fromkeys(self.names, 0)`: the next name is looked for from one number earlier on.
+- `adding` begins as True: there is nothing to forget.
 """
 
 from __future__ import annotations

@@ -334,6 +334,19 @@ def test_a_name_that_the_group_has_made_is_taken_and_only_that() -> None:
         group.add(ticker, name="ticker #5")
 
 
+async def test_a_refused_name_leaves_the_others_as_they_were() -> None:
+    group = RunGroup()
+    group.add(trio.sleep_forever)
+    with pytest.raises(ValueError, match="is taken"):
+        group.add(trio.sleep_forever, name="sleep_forever")
+    group.add(trio.lowlevel.checkpoint, name="sleep_forever #2")
+    group.add(trio.sleep_forever)
+    await group.run()
+    assert group.record is not None
+    names = [actor.name for actor in group.record.actors]
+    assert names == ["sleep_forever", "sleep_forever #2", "sleep_forever #3"]
+
+
 async def test_the_second_of_a_name_is_number_2_also_where_the_first_was_given() -> None:
     group = RunGroup()
     group.add(ticker, name="ticker")
