@@ -89,8 +89,8 @@ _SECOND_REQUEST: Final = "asked a second time to stop"
 _GRACE_OVER: Final = "its grace has ended"
 _ALL_GRACES_OVER: Final = "all graces have ended in the group around this one"
 
-# The runs that are under way, for those around them and inside them: groups nest.
-_running: Final[dict[trio.Nursery, _Run]] = {}
+# The runs that are under way, by their nurseries, for those around them and inside them: groups nest.
+_running: Final[dict[object, _Run]] = {}
 
 _ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
 _Coroutine: TypeAlias = Coroutine[Any, Any, object]
@@ -431,6 +431,7 @@ class _Run:
     outer_deadline: float
     watch: _Watch | None  # over a stop that lasts
     graces_over: str | None  # why they are
+    graces_ended_at: float
     told_graces_are_over: bool  # by a run around this one, where no second request gets through
 
     # The result, in order of precedence: Ctrl-C and its like, never in a group; the error;
@@ -469,7 +470,7 @@ class _Run:
         self.not_reported = -1
         self.number_cancelled_by_us = 0
         self.stopped = self.cancelled_outside = self.told_graces_are_over = False
-        self.group_deadline = self.outer_deadline = math.inf
+        self.group_deadline = self.outer_deadline = self.graces_ended_at = math.inf
         self.interrupt_scope = self.watch = self.graces_over = None
         self.last_called = self.returned = self.raised = None
         self.bare = self.error = self.stray = self.cause = self.value = None
@@ -827,8 +828,13 @@ class _Run:
         reason: str | None = None,
     ) -> None:
         """Begin the stop, and wake the calling task, which carries it out."""
+        had_begun = self.stopped
         self.begin_stop(cause, first=first, reason=reason)
-        self.wake()  # whoever began it: where the stack was full, it may not have woken us
+        try:
+            self.wake()  # also if it had begun: a cancel that failed has not woken us
+        except BaseException:  # where the stack is full: the next call counts
+            self.stopped = had_begun
+            raise
 
     def begin_stop(
         self,
@@ -910,6 +916,7 @@ class _Run:
         try:
             with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
                 self.interrupt_scope = scope
+                self.wake()  # for the watch, which may have to name it one day
                 if self.graces_over is not None:
                     scope.cancel(reason=self.graces_over)
                 error = await _error_of(coroutine)
@@ -953,6 +960,7 @@ class _Run:
         """Cancel all that are left, and end the graces of the groups inside them."""
         if self.graces_over is None:
             self.graces_over = reason
+            self.graces_ended_at = self.clock.current_time()
             if self.watch is not None:
                 self.watch.have_patience_again()
             if self.interrupt_scope is not None:
@@ -1052,8 +1060,7 @@ class _Run:
         del self.record, self.facts, self.actors
         self.task_status = trio.TASK_STATUS_IGNORED  # which has the values, too
         self.watch = None  # which refers to this
-        if hasattr(self, "nursery"):  # on a full stack none could be opened
-            _running.pop(self.nursery, None)
+        _running.pop(getattr(self, "nursery", None), None)  # on a full stack none was opened
 
 
 @final
@@ -1096,9 +1103,7 @@ class _Watch:
             if now >= run.outer_deadline:  # a timeout around the group, which we no longer meet
                 run.end_all_graces(_SECOND_REQUEST)
             self.end_graces_due(now)
-            if now >= self.patience_ends:
-                self.patience_ends = math.inf
-                self.warn()
+            self.warn_if_due(now)
 
     def grace_begins(self, index: int) -> None:
         """Add the grace of an actor that is interrupted only now."""
@@ -1108,17 +1113,18 @@ class _Watch:
             self.run.wake()
 
     def have_patience_again(self) -> None:
-        """Have patience with those that are being cancelled, even if it had run out before."""
+        """Warn in ten seconds at the latest, also if that has been done before."""
         self.patience_ends = min(self.patience_ends, self.run.clock.current_time() + _PATIENCE)
         self.run.wake()
 
     def next_deadline(self) -> float:
         """Return when there will be something to do."""
         run = self.run
+        next_warning = min(self.patience_ends, self.interrupt_is_late_at())
         if run.graces_over is not None:
-            return self.patience_ends
+            return next_warning
         next_grace = self.deadlines[0][0] if self.deadlines else math.inf
-        return min(self.patience_ends, run.group_deadline, run.outer_deadline, next_grace)
+        return min(next_warning, run.group_deadline, run.outer_deadline, next_grace)
 
     def end_graces_due(self, now: float) -> None:
         """Cancel the actors whose grace has ended, and tell where each was waiting."""
@@ -1136,7 +1142,6 @@ class _Watch:
         else:
             if run.interrupt_scope is not None and run.awaited_index in due:
                 _end_graces_inside([run.interrupts_task])  # its scope has that deadline, too
-                self.have_patience_again()
             for index in left:
                 run.cancel(index, _GRACE_OVER)
             _end_graces_inside([self.tasks[index] for index in left])
@@ -1145,19 +1150,24 @@ class _Watch:
             self.named.update(ended)
             run.report("cancelled because the grace has ended:%s", places)
 
-    def warn(self) -> None:
+    def warn_if_due(self, now: float) -> None:
         """Name those that no grace will end, or no longer, and what holds up the interrupts."""
         run = self.run
-        endless = [
-            index
-            for index in range(run.number)
-            if not run.has_exited(index)
-            and index not in self.named
-            and self.has_no_grace_to_come(index)
-        ]
-        self.named.update(endless)
-        waiting = [(self.name(index), self.tasks[index]) for index in endless]
-        if self.is_held_up_by_an_interrupt():
+        waiting: list[tuple[str, trio.lowlevel.Task]] = []
+        name_interrupt = now >= self.interrupt_is_late_at()
+        if now >= self.patience_ends:
+            self.patience_ends = math.inf
+            endless = [
+                index
+                for index in range(run.number)
+                if not run.has_exited(index)
+                and index not in self.named
+                and self.has_no_grace_to_come(index)
+            ]
+            self.named.update(endless)
+            waiting = [(self.name(index), self.tasks[index]) for index in endless]
+            name_interrupt = name_interrupt or self.is_held_up_by_an_interrupt()
+        if name_interrupt:
             self.interrupts_named.add(run.awaited_index)
             who = f"the interrupt of {run.who(run.awaited_index)}"
             waiting.append((who, run.interrupts_task))
@@ -1169,9 +1179,18 @@ class _Watch:
         run = self.run
         if run.interrupt_scope is None or run.awaited_index in self.interrupts_named:
             return False
-        if run.interrupt_scope.deadline == math.inf or run.interrupt_scope.cancel_called:
+        if run.interrupt_scope.deadline == math.inf:
             return True
         return any(self.is_waiting_to_be_interrupted(index) for index in range(run.number))
+
+    def interrupt_is_late_at(self) -> float:
+        """Return when to name an interrupt that does not heed the end of its grace."""
+        run = self.run
+        if run.interrupt_scope is None or run.awaited_index in self.interrupts_named:
+            return math.inf
+        called_at = run.start + run.facts.interrupted[run.awaited_index]
+        grace_ended_at = min(run.interrupt_scope.deadline, run.graces_ended_at)
+        return max(called_at, grace_ended_at) + _PATIENCE
 
     def is_waiting_to_be_interrupted(self, index: int) -> bool:
         return self.run.facts.interrupted[index] == math.inf and not self.run.has_exited(index)
