@@ -89,7 +89,7 @@ _SECOND_REQUEST: Final = "asked a second time to stop"
 _GRACE_OVER: Final = "its grace has ended"
 _ALL_GRACES_OVER: Final = "all graces have ended in the group around this one"
 
-# The runs that are under way, by their nurseries, for those around them and inside them: groups nest.
+# The runs that are under way, by nursery, for those around them and inside them: groups nest.
 _running: Final[dict[object, _Run]] = {}
 
 _ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
