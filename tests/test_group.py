@@ -3114,6 +3114,24 @@ async def test_promise_17_an_interrupt_that_does_not_heed_the_end_of_its_grace_i
     assert "10 s for:\n  the interrupt of actor 'slow' at" in warning
 
 
+async def test_promise_17_also_by_a_clock_that_has_passed_that_moment(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def jump() -> None:
+        await trio.sleep(12)
+        autojump_clock.jump(10)
+
+    times: list[float] = []
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None))
+    group.add(functools.partial(give, 2, None), lambda _: stubborn(500), grace=5)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(jump)
+        with times_of_logging(times):
+            await group.run()
+    assert times == [22]
+
+
 @pytest.mark.parametrize("grace", [9.9, 10])
 async def test_promise_17_an_interrupt_that_heeds_it_is_not_named_even_if_it_takes_a_moment(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, grace: float
