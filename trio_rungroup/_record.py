@@ -161,7 +161,7 @@ class Record:
         """One entry per actor, in the order of `add`."""
         if self._actors is None:
             actors = tuple([ActorRecord(self._facts, i) for i in range(len(self._facts.how))])
-            if self._actors is None:  # another thread may have looked
+            if self._actors is None:  # pragma: no branch - another thread may have looked
                 self._actors = actors
         return self._actors
 
