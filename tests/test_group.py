@@ -1735,6 +1735,15 @@ class Exits(logging.Handler):
         raise SystemExit(3)
 
 
+async def raised_where_the_log_exits(group: RunGroup) -> BaseException:
+    handler = Exits()
+    logging.getLogger("trio_rungroup").addHandler(handler)
+    try:
+        return await raised_by(group)
+    finally:
+        logging.getLogger("trio_rungroup").removeHandler(handler)
+
+
 @pytest.mark.parametrize("failing", ["sync interrupt", "async interrupt", "actor", "two actors"])
 async def test_promise_12_a_log_handler_that_exits_does_so_when_all_have_stopped(
     autojump_clock: trio.testing.MockClock, failing: str
@@ -1750,12 +1759,7 @@ async def test_promise_12_a_log_handler_that_exits_does_so_when_all_have_stopped
     for _ in range(["actor", "two actors"].index(failing) + 1 if "actor" in failing else 0):
         group.add(raise_when_cancelled(KeyError("later")))
     group.add(trio.sleep_forever, called.append, grace=60)
-    handler = Exits()
-    logging.getLogger("trio_rungroup").addHandler(handler)
-    try:
-        error = await raised_by(group)
-    finally:
-        logging.getLogger("trio_rungroup").removeHandler(handler)
+    error = await raised_where_the_log_exits(group)
     assert (type(error), called) == (SystemExit, [None])
     assert error.__notes__[0].startswith("raised by a handler of the log of a RunGroup; later: ")
     assert error.__notes__[0].count("KeyError") == (2 if failing == "two actors" else 1)
@@ -1775,14 +1779,10 @@ async def test_promise_12_one_that_exits_before_the_stop_has_begun_ends_no_grace
         trio.CancelScope().__enter__()
         raise ValueError("the first")
 
-    log, group, handler = Log(), RunGroup(), Exits()
+    log, group = Log(), RunGroup()
     group.add(first, ignore)
     group.add(*log.actor("server", winding_down=2))
-    logging.getLogger("trio_rungroup").addHandler(handler)
-    try:
-        error = await raised_by(group)
-    finally:
-        logging.getLogger("trio_rungroup").removeHandler(handler)
+    error = await raised_where_the_log_exits(group)
     assert type(error) is SystemExit
     assert [entry[:3] for entry in log] == [
         (0, "server", "begins"),
@@ -1807,15 +1807,11 @@ async def test_promise_12_what_it_cancels_during_the_stop_does_not_have_the_open
             raise
 
     contexts: list[BaseException | None] = []
-    group, handler = RunGroup(), Exits()
+    group = RunGroup()
     group.add(leave_a_scope_open, ignore)
     group.add(look, ignore)
     group.add(functools.partial(give, 1, None))
-    logging.getLogger("trio_rungroup").addHandler(handler)
-    try:
-        error = await raised_by(group)
-    finally:
-        logging.getLogger("trio_rungroup").removeHandler(handler)
+    error = await raised_where_the_log_exits(group)
     assert type(error) is SystemExit
     assert contexts == [None]
 

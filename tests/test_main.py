@@ -880,8 +880,8 @@ def test_words_are_split_as_by_a_shell(words: str) -> None:
         (("touch started", "--grace", "soon"), b"must be 0 or more seconds, not 'soon'"),
         (("touch started", "--timeline", "no/where.svg"), b"cannot write the timeline"),
         (
-            ("touch started", "--timeline", "run.PNG"),
-            b"--timeline: it is an SVG picture: write run.svg",
+            ("touch started", "--timeline", "no/run.PNG"),
+            b"--timeline: it is an SVG picture: write no/run.svg",
         ),
         (("touch started", "--no-such-option"), b"--no-such-option"),
         (("touch started", "--", ""), b"is empty"),

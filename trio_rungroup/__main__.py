@@ -223,7 +223,7 @@ def _without_escapes(part: re.Match[str]) -> str:
 def _svg(text: str) -> Path:
     path = Path(text)
     if path.suffix.lower() in _OTHER_PICTURES:
-        raise argparse.ArgumentTypeError(f"it is an SVG picture: write {path.stem}.svg")
+        raise argparse.ArgumentTypeError(f"it is an SVG picture: write {path.with_suffix('.svg')}")
     return path
 
 

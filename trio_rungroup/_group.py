@@ -630,7 +630,7 @@ class _Run:
         # The abort function of our sleep: trio calls it the moment a cancellation or Ctrl-C reaches
         # us, before any other task runs. So the stop begins here, and asked_to_stop() will learn
         # what came. During the stop, deadlines of the watch and second requests come this way, too.
-        self.begin_stop(None, reason=_CANCELLED_OUTSIDE)
+        self.begin_stop(None, None, _CANCELLED_OUTSIDE)
         return trio.lowlevel.Abort.SUCCEEDED
 
     def asked_to_stop(self, error: BaseException, *, begins: bool, who: str = _CALLER) -> None:
@@ -829,7 +829,7 @@ class _Run:
     ) -> None:
         """Begin the stop, and wake the calling task, which carries it out."""
         had_begun = self.stopped
-        self.begin_stop(cause, first=first, reason=reason)
+        self.begin_stop(cause, first, reason)
         try:
             self.wake()  # also if it had begun: a cancel that failed has not woken us
         except BaseException:  # where the stack is full: the next call counts
@@ -837,11 +837,7 @@ class _Run:
             raise
 
     def begin_stop(
-        self,
-        cause: BaseException | None,
-        *,
-        first: int | None = None,
-        reason: str | None = None,
+        self, cause: BaseException | None, first: int | None, reason: str | None
     ) -> None:
         """Write down what began the stop; only the first call counts."""
         if not self.stopped:
