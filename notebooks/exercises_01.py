@@ -28,7 +28,9 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
     except NotImplementedError:
         group = None
         hint = "replace `raise NotImplementedError` by your own lines; the last is `return group`."
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a check never raises
         group = None
         hint = f"make_group() raised {error!r}."
         if any("raised by actor" in note for note in getattr(error, "__notes__", ())):

@@ -24,6 +24,7 @@ Report: TypeAlias = Callable[[], Awaitable[None]]
 MakeReporter: TypeAlias = Callable[[Report], Any]
 
 _LONG = 1e5  # virtual seconds
+_AT_ONCE = 60.0  # virtual seconds: also a shield with a limit will do
 _TOLD_WHILE_BUSY = (
     "told during the report, it then slept the hour: look again before sleeping, or wait for an "
     "event."
@@ -89,6 +90,7 @@ class _Run:
     make_reporter: MakeReporter
     stop_at: float
     is_told: bool = True
+    report_takes: float = 2.0
     began: list[float] = attrs.field(factory=list[float], init=False)
     done: list[float] = attrs.field(factory=list[float], init=False)
     is_pair: bool = attrs.field(default=False, init=False)
@@ -127,7 +129,7 @@ class _Run:
         self.began.append(trio.current_time())
         if trio.current_time() > _LONG:  # also behind a shield
             raise trio.TooSlowError(f"it did not stop within {_LONG:g} s")
-        await trio.sleep(2)
+        await trio.sleep(self.report_takes)
         self.done.append(trio.current_time())
 
     @property
@@ -154,13 +156,14 @@ class _Run:
 
 
 def check(make_reporter: MakeReporter) -> None:
-    """Play four scenes with the reporter; print what holds, and a hint."""
+    """Play five scenes with the reporter; print what holds, and a hint."""
     was_disabled, _log.disabled = _log.disabled, True  # the check itself says who hangs
     try:
         asleep = _Run(make_reporter, stop_at=100.5)
         busy = _Run(make_reporter, stop_at=1.0)
         for_long = _Run(make_reporter, stop_at=7300.5)
         cancelled = _Run(make_reporter, stop_at=50.5, is_told=False)
+        stuck = _Run(make_reporter, stop_at=1.0, is_told=False, report_takes=_LONG / 2)
     finally:
         _log.disabled = was_disabled
     if asleep.outcome.not_written:
@@ -255,6 +258,17 @@ def check(make_reporter: MakeReporter) -> None:
                 else "let a cancellation pass: do not catch it, and put no shield around the "
                 f"sleep. Cancelled at 50.5 s, {cancelled.outcome} "
                 f"(reports begun: {len(cancelled.began)})."
+            ),
+        ),
+        (
+            stuck.outcome.error is None
+            and stuck.outcome.ended <= stuck.stop_at + _AT_ONCE
+            and stuck.passed_on,
+            "cancelled from outside, while a report hangs, it obeys as well",
+            (
+                "a shield around the report keeps out the end of a grace, too: nobody could stop "
+                "a report that hangs. Let the interrupt spare the report: it need not cancel "
+                f"anything. Cancelled at 1 s, {stuck.outcome}."
             ),
         ),
     )
@@ -452,6 +466,19 @@ def _gives_up_after_the_hour(report: Report) -> Any:
     return execute, lambda _: stopping.set()
 
 
+def _with_the_report_in_a_shield(report: Report) -> Any:
+    scope = trio.CancelScope()
+
+    async def execute() -> None:
+        with scope:
+            while True:
+                with trio.CancelScope(shield=True):
+                    await report()
+                await trio.sleep(3600)
+
+    return execute, lambda _: scope.cancel(reason="told to stop")
+
+
 def _reports_once_more(report: Report) -> Any:
     stopping = trio.Event()
 
@@ -543,6 +570,7 @@ MISTAKES: list[MakeReporter] = [
     _has_no_scope_while_busy,
     _looks_at_the_scope_only,
     _gives_up_after_the_hour,
+    _with_the_report_in_a_shield,
     _reports_once_more,
     _spins,
     _one_event_for_all(),
@@ -571,13 +599,13 @@ def _with_a_lock(report: Report) -> Any:
     return execute, interrupt
 
 
-def _with_the_report_in_a_shield(report: Report) -> Any:
+def _with_a_limit_to_the_shield(report: Report) -> Any:
     scope = trio.CancelScope()
 
     async def execute() -> None:
         with scope:
             while True:
-                with trio.CancelScope(shield=True):
+                with trio.move_on_after(30, shield=True):
                     await report()
                 await trio.sleep(3600)
 
@@ -605,6 +633,6 @@ def _with_a_flag_and_a_scope(report: Report) -> Any:
 
 ALSO_RIGHT: list[MakeReporter] = [
     _with_a_lock,
-    _with_the_report_in_a_shield,
+    _with_a_limit_to_the_shield,
     _with_a_flag_and_a_scope,
 ]
