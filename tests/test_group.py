@@ -169,6 +169,19 @@ async def test_promise_1_an_empty_group_that_is_cancelled_says_so() -> None:
     assert group.record.how == "cancelled"
 
 
+def test_promise_1_an_empty_group_that_ctrl_c_reaches_says_so() -> None:
+    @trio.lowlevel.enable_ki_protection
+    async def main() -> None:
+        signal.raise_signal(signal.SIGINT)  # comes at the checkpoint
+        await group.run()
+
+    group = RunGroup()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trio.run(main)
+    assert group.record is not None
+    assert (group.record.how, group.record.error) == ("raised", caught.value)
+
+
 # ---- 2
 
 
@@ -836,6 +849,55 @@ async def test_promise_8_a_cancellation_right_after_the_stop_has_begun_is_a_seco
             with scope:
                 await group.run()
             assert trio.current_time() == began + 1
+
+
+@pytest.mark.parametrize("_", range(10))  # trio draws lots for the order of the tasks in a tick
+async def test_promise_8_it_reaches_a_group_in_an_interrupt_also_where_the_clock_is_late(
+    autojump_clock: trio.testing.MockClock, _: int
+) -> None:
+    inner, outer = RunGroup(grace=100), RunGroup()
+    inner.add(trio.sleep_forever, ignore)
+
+    async def run_inner(error: BaseException | None) -> None:
+        await inner.run()
+
+    async def pause(error: BaseException | None) -> None:
+        await trio.sleep(0.5)
+
+    async def late() -> None:  # for two graces, when the watch looks after the first one
+        await trio.sleep(6)
+        autojump_clock.jump(1)
+
+    outer.add(trio.sleep_forever, ignore, grace=5)
+    outer.add(functools.partial(trio.sleep, 1), pause)
+    outer.add(trio.sleep_forever, run_inner, grace=5)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(late)
+        await outer.run()
+        assert trio.current_time() == 7
+
+
+@pytest.mark.parametrize(("has_interrupts", "ended"), [(False, 101), (True, 3)])
+async def test_promise_8_only_with_an_interrupt_a_timeout_reaches_a_group_begun_in_a_clean_up(
+    autojump_clock: trio.testing.MockClock, ended: float, *, has_interrupts: bool
+) -> None:
+    # Asking for the deadline of what is around would cost each group all that is around it.
+    inner, outer = RunGroup(grace=100), RunGroup()
+    inner.add(trio.sleep_forever, ignore)
+
+    async def cleans_up() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            await inner.run()
+
+    outer.add(functools.partial(trio.sleep, 1))
+    outer.add(cleans_up)
+    if has_interrupts:
+        outer.add(trio.lowlevel.checkpoint, ignore, ends_group=False)
+    with trio.move_on_after(3):
+        await outer.run()
+    assert trio.current_time() == ended
 
 
 @pytest.mark.parametrize("_", range(20))  # trio draws lots for the order of the tasks in a tick
@@ -2859,6 +2921,21 @@ async def test_promise_15_interrupt_counts_also_while_the_actors_are_being_start
 # ---- 16
 
 
+async def test_promise_16_nor_is_a_group_without_actors_run_twice_at_once() -> None:
+    group, messages = RunGroup(), list[str]()
+
+    async def run() -> None:
+        try:
+            await group.run()
+        except RuntimeError as error:
+            messages.append(str(error))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        nursery.start_soon(run)
+    assert [message[:33] for message in messages] == ["this RunGroup is already running;"]
+
+
 async def test_promise_16_a_group_can_be_run_again_but_not_twice_at_once(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -3009,6 +3086,20 @@ async def test_promise_17_an_interrupt_without_a_grace_that_hangs_is_named_too(
     await group.run()
     assert "the interrupt of actor 'give' at" in caplog.text
     assert "in stubborn" in caplog.text
+
+
+async def test_promise_17_and_so_is_one_that_hangs_after_the_first_warning(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    times: list[float] = []
+    group = RunGroup()
+    group.add(trio.lowlevel.checkpoint, lambda _: trio.sleep(12), name="a")
+    group.add(trio.lowlevel.checkpoint, lambda _: trio.sleep_forever(), name="b")
+    with times_of_logging(times), trio.move_on_after(1000):
+        await group.run()
+    assert times == [10, 22]
+    for name, message in zip("ab", caplog.messages, strict=True):
+        assert f"10 s for:\n  the interrupt of actor '{name}' at" in message
 
 
 @pytest.mark.parametrize("odd", ["module", "name"])

@@ -300,6 +300,21 @@ def test_a_grace_needs_an_interrupt() -> None:
         RunGroup().add(ticker, grace=5)
 
 
+async def test_a_name_of_a_derived_class_is_made_a_plain_one() -> None:
+    class Name(str):
+        __slots__ = ()
+
+        def __repr__(self) -> str:
+            raise OSError("no repr")
+
+    group = RunGroup()
+    group.add(ticker, name=Name("a"))
+    group.add(trio.lowlevel.checkpoint)
+    await group.run()
+    assert group.record is not None
+    assert type(group.record.actors[0].name) is str
+
+
 def test_a_name_is_a_string_given_once() -> None:
     group = RunGroup()
     group.add(ticker, name="a")

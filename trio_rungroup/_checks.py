@@ -179,6 +179,7 @@ def unique_name(names: dict[str, int], execute: Callable[..., object], name: str
     if name is not None:
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"name must be a str, not {type(name).__name__}")
+        name = str.__str__(name)  # a plain one: what is derived from it may do anything
         if _is_taken(names, name):
             raise ValueError(f"the name {shorten(name)!r} is taken; choose another")
         names[name] = 1

@@ -16,9 +16,10 @@ after it, as itself. Three kinds of task take part:
   one on, so that a slow one cannot keep the calling task from that.
 
 Where no actor has an interrupt, or is the `run` of another group, one scope stands for all: the
-nursery's. It is faster, and differs in two cases: a request to stop that does not get through, of
-which `RunGroup.run` tells; and an abort function that fails keeps the cancellation from others, as
-in any nursery of trio's.
+nursery's. It is faster, and differs only in what is rare: a request to stop may not get through to
+a group inside, of which `RunGroup.run` tells; and, as in any nursery of trio's, an abort function
+that fails keeps the cancellation from others, a scope that an actor leaves open may go unnoticed,
+and a task that somebody has put among ours is cancelled, too.
 
 Groups nest. A cancellation reaches, in one instant, all groups inside each other that no grace
 shields; each takes it for its first request to stop, or for its second one if it is stopping
@@ -143,7 +144,8 @@ class RunGroup:
     Go: `run.Group` of github.com/oklog/run.
 
     A group can be run again, one run at a time. `run` and `interrupt` belong to the trio
-    thread (elsewhere use `trio.from_thread.run_sync`); `add` may come before `trio.run`.
+    thread (elsewhere use `trio.from_thread.run(group.run)` and
+    `trio.from_thread.run_sync(group.interrupt)`); `add` may come before `trio.run`.
 
     Args:
         grace: Seconds from the first exit until every actor still running is cancelled.
@@ -285,10 +287,11 @@ class RunGroup:
             awaited by the main task: the first one stops in order, the second one now. (In a
             nursery it is not: there a group needs a `signal_actor` to hear of the second one.)
             A second request reaches groups in this one, too. There is one exception: a group that
-            an actor's own function runs (one that is added as `inner.run` is none), in a group
-            where no actor has an interrupt. Once the stop of the outer one has begun, a `cancel()`
-            around it (or a second Ctrl-C, where it runs in a nursery) does not end the graces of
-            the inner one. A deadline does, if it was set by then.
+            an actor's own function runs (one that is itself added as `inner.run` is none), in a
+            group where no actor has an interrupt. Once the stop of the outer one has begun, a
+            `cancel()` around it (or a second Ctrl-C, where it runs in a nursery) does not end the
+            graces of the inner one. A deadline does, as it was set by then, if the inner one was
+            running by then.
 
         Returns:
             What the first actor to end the group returned; `None` after `interrupt()`, or when
@@ -316,19 +319,13 @@ class RunGroup:
                 "this RunGroup is already running; wait for run() to come back, or make "
                 "another RunGroup"
             )
-        if not self._actors.names:
-            record = self.record = Record(Facts((), 0), ended=0.0, how="cancelled")
-            await trio.lowlevel.checkpoint()
-            record.how = "returned"
-            task_status.started({})
-            return None
         run = self._current = _Run(
             self._actors, as_grace(self.grace), task_status, needs_scopes=self._needs_scopes
         )
         self.record = run.record
         value = error = context = None
         try:
-            value, error = await run.drive()
+            value, error = await (run.drive() if run.number else run.drive_nobody())
             if error is None:
                 return value
             # Where run() is called inside an except block, `raise` would make the exception
@@ -533,6 +530,21 @@ class _Run:
         finally:
             del error, complaints
 
+    async def drive_nobody(self) -> tuple[None, BaseException | None]:
+        """Do what remains to be done for a group without actors."""
+        error: BaseException | None = None
+        self.record.ended = 0.0
+        try:
+            await trio.lowlevel.checkpoint()
+            self.task_status.started({})
+        except BaseException as exc:  # noqa: BLE001 - handed back
+            error = exc
+        self.conclude(error)
+        try:
+            return None, error
+        finally:
+            del error
+
     def start_all(self) -> None:
         if self.task_status is not trio.TASK_STATUS_IGNORED:
             self.not_reported = len(self.reporters())
@@ -548,9 +560,12 @@ class _Run:
         """Tell how many seconds ago the run began."""
         return self.clock.current_time() - self.start
 
-    def who(self, index: int) -> str:
+    def name(self, index: int) -> str:
         """Name an actor, for people."""
-        return f"actor {shorten(self.actors.names[index])!r}"
+        return repr(shorten(self.actors.names[index]))
+
+    def who(self, index: int) -> str:
+        return f"actor {self.name(index)}"
 
     def has_exited(self, index: int) -> bool:
         return self.facts.exited[index] < math.inf
@@ -558,7 +573,7 @@ class _Run:
     async def wait_for_stop(self) -> None:
         # A clean-up of an actor that has no grace left: this run is cancelled before it begins, and
         # no second request will get through to it.
-        is_late = _actor_around_is_out_of_grace(self.caller) and _is_cancelled()
+        is_out_of_grace = _actor_around_is_out_of_grace(self.caller) and _is_cancelled()
         error: BaseException | None = None
         try:
             if not self.stopped:  # as an instrument of trio's may do, before we sleep
@@ -568,7 +583,7 @@ class _Run:
         if error is not None:  # what began the stop: anything else would have woken us first
             self.asked_to_stop(error, begins=True)
             del error
-        if is_late:
+        if is_out_of_grace:
             self.end_all_graces(_ALL_GRACES_OVER)
 
     async def look_for_second_request(self) -> None:
@@ -628,7 +643,7 @@ class _Run:
     @enable_ki_protection  # trio's started(), which moves us, is called by what is not
     def abort_sleep(self, _: object) -> trio.lowlevel.Abort:
         # The abort function of our sleep: trio calls it the moment a cancellation or Ctrl-C reaches
-        # us, before any other task runs. So the stop begins here, and asked_to_stop() will learn
+        # us, before any task runs. So the stop begins here, and asked_to_stop() will learn
         # what came. During the stop, deadlines of the watch and second requests come this way, too.
         self.begin_stop(None, None, _CANCELLED_OUTSIDE)
         return trio.lowlevel.Abort.SUCCEEDED
@@ -659,8 +674,10 @@ class _Run:
             self.returned = await _unprotected(self.begin(index))
         except BaseException as exc:  # noqa: BLE001 - recorded below
             self.raised = exc
-        # If it came before the coroutine's first line, `last_called` is that one. Else it may be
-        # that of any actor, which has begun, and nothing happens.
+        # From here to its end this is one step, and what it left on `self` is its own; only
+        # begin_actor_anyway() may await something. If a Ctrl-C came before the coroutine's first
+        # line, `last_called` is that one. Else it may be that of any actor, which has begun, and
+        # nothing happens.
         if type(self.raised) is KeyboardInterrupt and self.last_called is not None:
             await self.begin_actor_anyway(self.last_called, index)
         if self.scopes:
@@ -708,8 +725,8 @@ class _Run:
             del error
 
     def values_to_report(self) -> dict[str, object]:
-        names = [self.actors.names[index] for index in self.reporters()]
-        return {name: self.started_values[name] for name in names}
+        names = self.actors.names
+        return {names[index]: self.started_values[names[index]] for index in self.reporters()}
 
     async def begin_actor_anyway(self, coroutine: _Coroutine, index: int) -> None:
         """Begin an actor that Ctrl-C kept from its first line, if this is what it did."""
@@ -912,7 +929,8 @@ class _Run:
         try:
             with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
                 self.interrupt_scope = scope
-                self.wake()  # for the watch, which may have to name it one day
+                if self.watch is not None:  # which may have to name it one day
+                    self.watch.have_patience_again()
                 if self.graces_over is not None:
                     scope.cancel(reason=self.graces_over)
                 error = await _error_of(coroutine)
@@ -1137,12 +1155,14 @@ class _Watch:
             run.end_all_graces(_GRACE_OVER)
         else:
             if run.interrupt_scope is not None and run.awaited_index in due:
-                _end_graces_inside([run.interrupts_task])  # its scope has that deadline, too
+                # Its scope has that deadline, too, which trio may not have come to yet.
+                run.cancel(run.awaited_index, _GRACE_OVER, run.interrupt_scope)
+                _end_graces_inside([run.interrupts_task])
             for index in left:
                 run.cancel(index, _GRACE_OVER)
             _end_graces_inside([self.tasks[index] for index in left])
         if ended:
-            places = where((self.name(index), self.tasks[index]) for index in ended)
+            places = where((run.name(index), self.tasks[index]) for index in ended)
             self.named.update(ended)
             run.report("cancelled because the grace has ended:%s", places)
 
@@ -1161,7 +1181,7 @@ class _Watch:
                 and self.has_no_grace_to_come(index)
             ]
             self.named.update(endless)
-            waiting = [(self.name(index), self.tasks[index]) for index in endless]
+            waiting = [(run.name(index), self.tasks[index]) for index in endless]
             name_interrupt = name_interrupt or self.is_held_up_by_an_interrupt()
         if name_interrupt:
             self.interrupts_named.add(run.awaited_index)
@@ -1196,9 +1216,6 @@ class _Watch:
         if min(run.actors.graces[index], run.grace) == math.inf:
             return True
         return run.actors.interrupts[index] is None or run.scopes[index].cancel_called
-
-    def name(self, index: int) -> str:
-        return repr(shorten(self.run.actors.names[index]))
 
     @functools.cached_property
     def tasks(self) -> dict[int, trio.lowlevel.Task]:
