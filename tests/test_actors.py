@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import signal
@@ -44,6 +45,10 @@ async def raised_by(group: RunGroup) -> BaseException:
     except Exception as error:
         return error
     raise AssertionError("run() has returned")
+
+
+def nothing(_: BaseException | None) -> None:
+    pass
 
 
 def send(number: int) -> Callable[[], Awaitable[object]]:
@@ -492,6 +497,27 @@ time.sleep(60)
     assert actor.exited - actor.interrupted < 5
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells of threads")
+async def test_what_is_left_without_its_first_thread_has_the_grace_too(tmp_path: Path) -> None:
+    pids, done = tmp_path / "pids", tmp_path / "done"
+    code = f"""
+import ctypes, os, pathlib, signal, threading, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def work():
+    time.sleep(0.2)
+    pathlib.Path({str(pids)!r}).write_text(str(os.getpid()) + chr(10))
+    time.sleep(0.5)
+    pathlib.Path({str(done)!r}).touch()
+    os._exit(0)
+threading.Thread(target=work).start()
+ctypes.CDLL(None).pthread_exit(None)  # from now on, ps shows it as a zombie
+"""
+    group = RunGroup()
+    group.add(*process_actor(f'{sys.executable} -c "$CODE" & wait', shell=True, env={"CODE": code}))
+    await stopped_once_written(group, pids)
+    assert done.exists()
+
+
 async def test_a_process_that_is_stopped_hears_of_it_too(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     group = RunGroup()
@@ -561,6 +587,65 @@ async def test_an_exit_status_after_the_interrupt_that_is_no_death_is_an_error(
     group.add(stop)
     await group.run()
     assert caplog.messages == ["actor 'a' raised an error after the stop had begun"]
+
+
+async def test_it_is_one_also_where_the_grace_ends_for_what_the_process_has_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pids = tmp_path / "pids"
+    ends = "trap 'exit 3' TERM; while :; do sleep 0.01; done"
+    group = RunGroup()
+    group.add(*process_actor(f"(trap '' TERM; sleep 60) & echo $! > {pids}; {ends}", shell=True))
+    group.add(*process_actor(["sleep", "60"]), name="b")
+    with trio.move_on_after(PATIENCE) as scope:
+
+        async def stop() -> None:
+            await until_written(pids)
+            group.interrupt()
+            await trio.sleep(0.5)  # the shell has gone, and what it has left has not
+            scope.cancel()
+
+        group.add(stop, nothing, grace=PATIENCE)
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            await group.run()
+    assert caught.value.returncode == 3
+    assert caplog.messages == []
+    assert [is_alive(pid) for pid in await until_written(pids)] == [False]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="who reaps is told by prctl")
+async def test_a_death_before_the_interrupt_is_an_error_though_its_group_dies_later(
+    tmp_path: Path,
+) -> None:
+    pids = tmp_path / "pids"
+    adopt_orphans(1)  # so what is left of the group, once killed, stays until we reap it
+    execute, interrupt = process_actor(f"sleep 60 & echo $$ $! > {pids}; kill -9 $$", shell=True)
+    errors = list[BaseException]()
+
+    async def run() -> None:
+        try:
+            await execute()
+        except subprocess.CalledProcessError as error:
+            errors.append(error)
+
+    try:
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run)
+                leader, left = await until_written(pids)
+                while Path(f"/proc/{leader}").exists():
+                    await trio.sleep(0)
+                assert errors == []
+                interrupt(None)
+        os.waitpid(left, 0)  # noqa: ASYNC222 - it has gone
+    finally:
+        adopt_orphans(0)
+    assert [str(error)[-len("SIGKILL: 9>.") :] for error in errors] == ["SIGKILL: 9>."]
+
+
+def adopt_orphans(whether: int) -> None:
+    pr_set_child_subreaper = 36
+    assert ctypes.CDLL(None).prctl(pr_set_child_subreaper, whether, 0, 0, 0) == 0
 
 
 async def test_a_process_leads_a_group_and_reads_from_the_null_device(tmp_path: Path) -> None:

@@ -42,6 +42,42 @@ def processes() -> Iterator[ProcessPoolExecutor]:
         yield processes
 
 
+class Fetched(Future[object]):
+    """A future of the standard library's class that fetches its result all the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetching: list[threading.Thread] = []
+
+    def result(self, timeout: float | None = None) -> object:
+        self.fetching.append(threading.current_thread())
+        return super().result(timeout)
+
+
+async def test_what_fetches_its_result_is_not_waited_for_in_the_trio_thread() -> None:
+    future = Fetched()
+    future.set_result("fetched")
+    group = RunGroup()
+    group.add(*future_actor(lambda: future))
+    assert await group.run() == "fetched"
+    assert threading.main_thread() not in future.fetching
+
+
+async def test_a_future_that_cannot_tell_whether_it_is_cancelled_keeps_its_error() -> None:
+    class Broken(Future[object]):
+        def cancelled(self) -> bool:
+            raise OSError("not there any more")
+
+    future = Broken()
+    execute, interrupt = future_actor(lambda: future, lambda _: None)
+    with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="of the work")):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(execute)
+            await trio.testing.wait_all_tasks_blocked()
+            interrupt(None)
+            future.set_exception(ValueError("of the work"))
+
+
 class Remote:
     """A future whose result stays on another machine until somebody fetches it."""
 

@@ -653,6 +653,18 @@ def test_killing_the_command_also_ends_one_that_runs_inside() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard needs /proc")
+def test_killing_all_that_has_the_commands_name_does_not_kill_the_guard() -> None:
+    with started(WAITS) as process:
+        read_lines(process.stdout, 1)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        guard = Path(f"/proc/{int(children.read_text())}/comm")
+        assert wait_until(lambda: guard.read_text("ascii") == "guard\n")
+        process.kill()
+        end(process)
+    wait_for_the_guard()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard needs /proc")
 def test_a_guard_that_is_stopped_does_not_hold_the_end_up() -> None:
     with started("sh -c 'echo ready; until test -e go; do sleep 0.05; done'") as process:
         read_lines(process.stdout, 1)  # before, there may be one that trio starts when imported

@@ -176,6 +176,21 @@ async def test_the_result_is_what_an_interrupt_raised(autojump_clock: MockClock)
     assert "returned · 3 s\n" in text
 
 
+async def test_the_result_that_an_interrupt_raises_again_is_told_once(
+    autojump_clock: MockClock,
+) -> None:
+    def interrupt(error: BaseException | None) -> NoReturn:
+        assert error is not None
+        raise error
+
+    group = RunGroup()
+    group.add(trio.sleep_forever, interrupt, name="server")
+    group.add(ends(3, ConfigError("bad")), name="config")
+    text = str(await finished(group))
+    assert "cancelled · 3 s; its interrupt raised ConfigError\n" in text
+    assert "raised ConfigError → result of run()\n" in text
+
+
 async def test_a_failed_interrupt_is_told_with_its_message(autojump_clock: MockClock) -> None:
     def interrupt(error: object) -> NoReturn:
         raise ValueError("cannot close")

@@ -229,6 +229,25 @@ async def test_an_interrupt_that_can_only_do_with_errors_is_found() -> None:
         await check_actor(factory)
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_interrupt_that_raises_the_error_it_is_given_has_failed(is_async: bool) -> None:
+    def factory() -> Pair:
+        stop = trio.Event()
+
+        def interrupt(error: BaseException | None) -> None:
+            stop.set()
+            if error is not None:
+                raise error
+
+        async def later(error: BaseException | None) -> None:
+            interrupt(error)
+
+        return stop.wait, later if is_async else interrupt
+
+    with pytest.raises(AssertionError, match="the interrupt raised RuntimeError"):
+        await check_actor(factory)
+
+
 # ---- planted faults ----
 
 
@@ -746,6 +765,15 @@ async def test_an_actor_that_exits_by_itself_about_when_it_is_told_to_passes(
     del autojump_clock
     for _ in range(20):
         await check_actor(lambda: (functools.partial(trio.sleep, 0.1), None))
+
+
+async def test_an_actor_that_fails_by_itself_sooner_or_later_passes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    del autojump_clock
+    delays = [0.05, 0.15, 0.15]
+    await check_actor(lambda: (functools.partial(trio.sleep, delays.pop()), None))
+    assert delays == []
 
 
 async def test_a_pair_that_is_not_fresh_but_forgets_its_stop_is_tried_like_any_other() -> None:

@@ -230,6 +230,44 @@ async def test_a_thread_that_does_not_listen_is_abandoned_with_one_warning(
     assert (record.name, record.levelno) == ("trio_rungroup", logging.WARNING)
 
 
+async def test_a_thread_that_raises_a_cancelled_of_its_own_is_not_called_abandoned(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kept = list[trio.Cancelled]()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as cancelled:
+            kept.append(cancelled)
+            raise
+
+    def raise_it() -> None:
+        raise kept[0]
+
+    group = RunGroup()
+    group.add(*thread_actor(raise_it, nothing))
+    with pytest.raises(trio.Cancelled):
+        await group.run()
+    kept.clear()
+    assert caplog.messages == []
+
+
+async def test_of_a_name_without_end_a_warning_shows_the_beginning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    release = threading.Event()
+    group = RunGroup()
+    group.add(*thread_actor(release.wait, nothing), name="x" * 10_000, grace=0)
+    group.add(trio.lowlevel.checkpoint)
+    try:
+        await group.run()
+    finally:
+        release.set()
+        await thread_ends("Event.wait")
+    assert [len(text) < 1000 for text in caplog.messages] == [True, True]
+
+
 async def test_a_thread_is_not_begun_when_the_actor_is_cancelled_already(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -4,7 +4,8 @@ How the output travels. Each command writes into two pipes of ours. A task per p
 what has come, up to 64 KiB, puts the command's name before each line and writes it all at
 once, in a thread: whoever reads our output may be slow, and then the commands are held back
 by their pipes, while signals are attended to as ever. A command has exited, for its group,
-when its process has; what it has written by then is passed on, however long that takes.
+when its process has, and what that has left is gone; what it has written by then is passed
+on, however long that takes.
 
 Against the one end that nobody can prepare for, SIGKILL, there is a guard: see `_guarded`.
 """
@@ -75,7 +76,8 @@ signal, for a second longer than the grace. At the end, standard error shows a t
 The commands cannot read from the terminal: their standard input is empty, and one that
 reads /dev/tty, as for a password, is suspended. Should trio-rungroup itself be killed
 (SIGKILL), then on Linux so are they, but for one that has a session of its own, or has
-cleared its environment (env -i) or written over it, as for a long title."""
+cleared its environment (env -i) or written over it, as for a long title, or hides it, as
+what keeps secrets may. What has become another user's (sudo) cannot be stopped at all."""
 
 _OTHER_PICTURES: Final = {".gif", ".jpeg", ".jpg", ".pdf", ".png", ".webp"}
 _EPILOG: Final = """\
@@ -252,7 +254,8 @@ def _guarded() -> Generator[dict[str, str]]:
     A process of ours waits for the end of a pipe that ends with us. It finds the commands, and
     what they have started, by a mark in their environment, which Linux shows in /proc;
     elsewhere there is no guard. What has cleared its environment is not found, for only
-    `process_actor` knows the processes; what has gone into a session of its own stays, as ever.
+    `process_actor` knows the processes; nor what shows it to nobody, such as a process of another
+    user. What has gone into a session of its own stays, as ever.
     """
     mark = f"TRIO_RUNGROUP_PID={os.getpid()}"
     name, _, value = mark.partition("=")
@@ -266,6 +269,7 @@ def _guarded() -> Generator[dict[str, str]]:
     if guard == 0:  # pragma: no cover - a fork is not measured; test_main.py kills us
         try:
             os.setsid()  # so Ctrl-C and a guard of those who started us do not end it
+            Path("/proc/self/comm").write_text("guard", "ascii")  # nor `pkill trio-rungroup`
             os.dup2(ours, 0)
             os.closerange(1, 65536)
             os.read(0, 1)  # nobody writes

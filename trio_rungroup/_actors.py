@@ -20,7 +20,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ._checks import check_interrupt, close_coroutine, default_name, refuse_parameters
-from ._record import describe
+from ._record import describe, shorten
 
 Execute: TypeAlias = Callable[[], Awaitable[object]]
 Interrupt: TypeAlias = Callable[[BaseException | None], object]
@@ -222,7 +222,8 @@ def process_actor(
     Cancellation:
         When the grace has expired, or from outside where there is none: SIGKILL to the group;
         the actor exits once the process is reaped. Give the actor a grace when adding it, for
-        a process may ignore SIGTERM.
+        a process may ignore SIGTERM. One that has become another user's, as by sudo, hears
+        nothing of us: it runs on, and the actor raises a PermissionError.
 
     Args:
         command: As for `trio.run_process`: a sequence of strings, or a string with
@@ -232,7 +233,7 @@ def process_actor(
 
     Raises:
         subprocess.CalledProcessError: From `execute`, when the exit status is not 0.
-        OSError: From `execute`, when the process cannot be started.
+        OSError: From `execute`, when the process cannot be started, or not be killed.
         TypeError: The command is no list of words; or an option is a pipe, is for text or for
             pipes only (nobody would read them), is unknown to `trio.lowlevel.open_process`, or is
             one that this function sets itself.
@@ -252,7 +253,7 @@ def process_actor(
     async def process_actor() -> None:
         nonlocal process, interrupted, starting
         interrupted, starting = False, trio.CancelScope()
-        started = None
+        started, failed = None, False
         with starting:  # which may take long: trio starts it in one of the 40 threads for all
             process = started = await trio.lowlevel.open_process(
                 command,
@@ -266,16 +267,18 @@ def process_actor(
             if interrupted:  # while it was being started
                 _ask_group(started)
             await started.wait()
+            # Settled here, before what it has left is waited for: that may take until it is
+            # interrupted, or until its grace ends.
+            clean = (0, -signal.SIGTERM, -signal.SIGKILL) if interrupted else (0,)
+            failed = started.returncode not in clean
             if interrupted:
                 with trio.move_on_after(_LEADERLESS):
                     await _until_gone(started.pid)
         finally:
             process = None
             await _end_group(started)
-        if started.returncode in (-signal.SIGTERM, -signal.SIGKILL) and interrupted:
-            return
-        if started.returncode != 0:
-            raise subprocess.CalledProcessError(started.returncode or 0, started.args)
+            if failed:
+                raise subprocess.CalledProcessError(started.returncode or 0, started.args)
 
     def interrupt(error: BaseException | None) -> None:  # noqa: ARG001 - it is told to everyone
         nonlocal interrupted
@@ -515,7 +518,7 @@ def future_actor(
             if interrupted and (
                 _is_cancelled_error(error)
                 or _is_ctrl_c_elsewhere(error)
-                or (isinstance(error, Exception) and submitted.cancelled())
+                or (isinstance(error, Exception) and _is_cancelled(submitted))
             ):
                 return None
             raise
@@ -653,11 +656,13 @@ def _is_living(pid: int, group: int) -> bool:
     try:
         if os.getpgid(pid) != group:
             return False
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        # Of each thread: the first one may have ended before the others.
+        stats = [stat.read_bytes() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
     except OSError:  # it has gone
         return False
-    state = stat.rpartition(b")")[2].split()[0]  # before it: the name, which may hold anything
-    return state not in (b"Z", b"X")
+    # Before the state stands the name, which may hold anything.
+    states = {stat.rpartition(b")")[2].split()[0] for stat in stats}
+    return not states <= {b"Z", b"X"}
 
 
 async def _until_gone(group: int) -> None:
@@ -795,18 +800,29 @@ async def _handle_queued(handler: Callable[[Any], Awaitable[object]], listener: 
 
 
 async def _in_own_thread(function: Callable[[], object], what: str) -> object:
-    actor = trio.lowlevel.current_task().name
+    actor = shorten(trio.lowlevel.current_task().name)
     # Cancelled before the thread has begun: then none is abandoned.
     await trio.lowlevel.checkpoint_if_cancelled()
+    is_its_own = False
+
+    def call() -> object:
+        nonlocal is_its_own
+        try:
+            return function()
+        except trio.Cancelled:
+            is_its_own = True
+            raise
+
     try:
         return await trio.to_thread.run_sync(
-            function,
+            call,
             thread_name=f"{what} from {actor}",
             abandon_on_cancel=True,
             limiter=trio.CapacityLimiter(1),  # the shared one has 40 tokens for everybody
         )
     except trio.Cancelled:
-        _warn("actor %r is cancelled; its thread, which runs %s, is abandoned", actor, what)
+        if not is_its_own:  # else it is the thread that has raised it, and ended
+            _warn("actor %r is cancelled; its thread, which runs %s, is abandoned", actor, what)
         raise
 
 
@@ -827,8 +843,15 @@ def _check_future(future: _Future) -> _Future:
     return future
 
 
+def _is_cancelled(future: _Future) -> bool:
+    try:
+        return future.cancelled()
+    except Exception:  # noqa: BLE001 - the actor has another one to raise
+        return False
+
+
 def _give_up(future: _Future) -> None:
-    actor = trio.lowlevel.current_task().name
+    actor = shorten(trio.lowlevel.current_task().name)
     try:
         future.cancel()
     except Exception as error:  # noqa: BLE001 - the actor has another one to raise
@@ -857,9 +880,9 @@ async def _result_of(future: _Future) -> object:
 
     # Once it is done, such a future has its result at hand. That of a cluster may be still
     # on the other machine, or lost and computed anew, so there result() blocks.
-    if isinstance(future, futures.Future):
+    if getattr(type(future), "result", None) is vars(futures.Future)["result"]:
         try:
-            return cast("_Future", future).result()
+            return future.result()
         finally:
             # The error's traceback holds this frame: it must not hold the error in turn.
             del future
