@@ -619,7 +619,8 @@ async def test_a_death_before_the_interrupt_is_an_error_though_its_group_dies_la
 ) -> None:
     pids = tmp_path / "pids"
     adopt_orphans(1)  # so what is left of the group, once killed, stays until we reap it
-    execute, interrupt = process_actor(f"sleep 60 & echo $$ $! > {pids}; kill -9 $$", shell=True)
+    script = f"sleep 60 & echo $$ $! > {pids}; sleep 0.3; kill -9 $$"
+    execute, interrupt = process_actor(script, shell=True)
     errors = list[BaseException]()
 
     async def run() -> None:

@@ -307,6 +307,8 @@ async def test_a_name_of_a_derived_class_is_made_a_plain_one() -> None:
         def __repr__(self) -> str:
             raise OSError("no repr")
 
+    with pytest.raises(OSError, match="no repr"):
+        repr(Name("a"))
     group = RunGroup()
     group.add(ticker, name=Name("a"))
     group.add(trio.lowlevel.checkpoint)
