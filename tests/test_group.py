@@ -14,7 +14,7 @@ notice all but these, which nobody could tell from the original:
 - `or`, `> 0`, `>= 1` and `!= 1` where the stop asks whether there is a group inside: it asks the
   scopes for nothing.
 - `told_graces_are_over = True` for False in the watch: it ends graces that have ended, once more.
-- `number_cancelled_by_us` begins at -1; `index + 2`: the next one is cancelled in the same breath.
+- `cancelled_by_us_below` begins at -1; `index + 2`: the next one is cancelled in the same breath.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
 - `dict.fromkeys(self.names, 0)`: the next name is looked for from one number earlier on.
 - `adding` begins as True: there is nothing to forget.

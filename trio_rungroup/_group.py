@@ -12,34 +12,35 @@ after it, as itself. Three kinds of task take part:
 - the calling task (`_Run.drive`) starts them, sleeps until the stop begins, calls the
   interrupts, and waits for all to exit: it is the one in which a cancellation from outside, or
   Ctrl-C, becomes a stop. Where the stop lasts, it ends graces and warns (`_Watch`);
-- one more task (`_Run.await_interrupts`) goes on with the interrupts from the first async
-  one on, so that a slow one cannot keep the calling task from that.
+- one more task (`_Run.await_interrupts`) takes over at the first async interrupt, and calls the
+  rest, so that a slow one cannot keep the calling task from ending graces.
 
-Where no actor has an interrupt, or is the `run` of another group, one scope stands for all: the
-nursery's. It is faster, and differs only in what is rare: a request to stop may not get through to
-a group inside, of which `RunGroup.run` tells; and, as in any nursery of trio's, an abort function
-that fails keeps the cancellation from others, a scope that an actor leaves open may go unnoticed,
-and a task that somebody has put among ours is cancelled, too.
+One scope or many. If any actor has an interrupt, or is the `run` of another group, each gets a
+scope. If not, the nursery's scope stands for all: faster, and different only in rare cases. A
+second request may not reach a group inside (see `RunGroup.run`); and, as in any trio nursery, an
+abort function (which trio calls to end a wait) that fails keeps the cancellation from others, a
+scope left open may go unnoticed, and a task that somebody put among ours is cancelled, too.
 
-Groups nest. A cancellation reaches, in one instant, all groups inside each other that no grace
-shields; each takes it for its first request to stop, or for its second one if it is stopping
-already. From then on its calling task is shielded, or waits in a nursery that is cancelled: nothing
-more gets through. So a run whose graces are over tells the runs inside it (`_end_graces_inside`).
+Groups nest. A cancellation reaches a group and those inside it at once, but for what a grace still
+shields. To each it is the first request to stop, or the second if it is stopping already. No more
+reach it then (it shields itself, or waits in a cancelled nursery); so a run whose graces are over
+tells the runs inside it (`_end_graces_inside`).
 
-Words. *Bare* is a KeyboardInterrupt, a SystemExit or the like, which `run()` raises as itself,
-never in a group. An error *settles* the result if nothing did before. A *complaint* is what trio
-raises about scopes or nurseries left in disorder. A *stray* is a `Cancelled` that an actor raised
-although nobody had cancelled it. *Outside* is what is around `run()`.
+Words. A *request* to stop is a cancellation from *outside* (from around `run()`) or a Ctrl-C; the
+second ends all graces. The *cause* is the error that interrupts get, the *reason* a text. *Bare* is
+a KeyboardInterrupt, a SystemExit or the like: `run()` never raises it in an ExceptionGroup. An
+error *settles* the result if nothing did before. A *complaint* is what trio raises about scopes or
+nurseries left in disorder. A *stray* is a `Cancelled` raised though nobody had cancelled the actor.
 
-Every function here that trio or the user calls to run a group is protected from Ctrl-C, and so is
-all that it calls in turn; an actor's own code is awaited through `_unprotected`, and still obeys.
+Every function here that trio or the user calls to run a group is protected from Ctrl-C, which waits
+for the next checkpoint then, and so is all that it calls in turn. An actor's own code is awaited
+through `_unprotected`, and still obeys at once.
 
-A function that calls `cancel()` drops its references to errors, and to what may lead to one, before
-it returns. trio makes the `Cancelled` inside that call, and its traceback leads to our frames. What
-the actor then raises has it for its context: if one of our frames still held that error, the two
-would hold each other. Hence the `del` at the end of so many functions. And an error that is caught
-is dealt with after its `except` block: what is being handled while trio makes a `Cancelled` becomes
-the context of that, and so of what an actor raises then.
+Why so many functions end in `del`: trio makes a `Cancelled` inside our call of `cancel()`, and its
+traceback leads to our frames. It is the context of what the actor raises next: if one of those
+frames held that error, there would be a reference cycle. So a function that calls `cancel()`,
+directly or not, drops errors, and what may lead to one, before it returns. And an error is dealt
+with after its `except` block: inside, it would become the context of that `Cancelled`.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class _Actors:
     may_return: set[int]  # added with ends_group=False
     reporting: set[int]  # added with reports_started=True
 
-    numbers: dict[str, int]  # of the names, for unique_name()
+    numbers: dict[str, int]  # the last one given for each name: for unique_name()
     adding: bool  # whether one is half added
 
     __slots__ = tuple(__annotations__)
@@ -123,9 +124,9 @@ class _Actors:
         self.numbers, self.adding = {}, False
 
     def forget_half_added(self) -> None:
-        """Drop what an `add` has left that did not come to its end.
+        """Drop what was left by an `add` that raised, or that Ctrl-C ended.
 
-        It has raised, or Ctrl-C has ended it: outside of trio nothing protects it.
+        Outside of `trio.run` its protection has no effect.
         """
         number = len(self.names)
         self.may_return.discard(number)
@@ -135,7 +136,7 @@ class _Actors:
 
 
 @final
-@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)  # faster; run() looks at a grace set later
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)  # faster; run() checks a grace set later
 class RunGroup:
     """Run actors together; when the first one exits, interrupt and await the others.
 
@@ -173,7 +174,7 @@ class RunGroup:
     record: Record | None = attrs.field(default=None, init=False)
 
     _actors: _Actors = attrs.field(factory=_Actors, init=False)
-    _needs_scopes: bool = attrs.field(default=False, init=False)
+    _needs_scopes: bool = attrs.field(default=False, init=False)  # "One scope or many", above
     _current: _Run | None = attrs.field(default=None, init=False)
 
     def __repr__(self) -> str:
@@ -286,12 +287,11 @@ class RunGroup:
             second request, and ends every grace at once. So it is with Ctrl-C where this is
             awaited by the main task: the first one stops in order, the second one now. (In a
             nursery it is not: there a group needs a `signal_actor` to hear of the second one.)
-            A second request reaches groups in this one, too. There is one exception: a group that
-            an actor's own function runs (one that is itself added as `inner.run` is none), in a
-            group where no actor has an interrupt. Once the stop of the outer one has begun, a
-            `cancel()` around it (or a second Ctrl-C, where it runs in a nursery) does not end the
-            graces of the inner one. A deadline does, as it was set by then, if the inner one was
-            running by then.
+            A second request reaches groups inside this one, too, unless no actor here has an
+            interrupt or is itself the `run` of a group. Then, once this group is stopping, a
+            `cancel()` around it (or a second Ctrl-C, where it runs in a nursery) does not end
+            the graces of groups inside. A deadline does, as it was set when the stop began, if
+            they were running then.
 
         Returns:
             What the first actor to end the group returned; `None` after `interrupt()`, or when
@@ -399,13 +399,13 @@ class _Run:
     # The start.
     not_begun: int  # actors whose execute is still to be called
     started_values: dict[str, object]  # what those that report it have called started() with
-    # Whom nursery.start(group.run) wants to be told, and how many have yet to report. Without it,
-    # nobody, and below 0, so that it never comes down to 0.
+    # Given by nursery.start(group.run): who is told when all have begun, and have reported it where
+    # they do. not_reported counts those that have yet to; without nursery.start it stays below 0.
     task_status: trio.TaskStatus[dict[str, object]]
     not_reported: int
 
-    # Of the actor whose turn it is: valid only in the step that sets them. As locals of its task
-    # they would take 16 bytes each, for each actor, as long as it runs.
+    # Of the actor whose task is running right now: another may overwrite them at the next await. As
+    # locals of each actor's task they would take 16 bytes each, as long as it runs.
     last_called: _Coroutine | None
     returned: object
     raised: BaseException | None
@@ -416,23 +416,23 @@ class _Run:
     cause: BaseException | None  # for the interrupts
     cancelled_outside: bool
     not_interrupted: Iterator[int]  # the actors whose turn is still to come
-    # Of the first so many actors, those without an interrupt were cancelled by this run while
-    # nothing outside was cancelled: their errors come from the stop.
-    number_cancelled_by_us: int
+    # Actors below this index that have no interrupt were cancelled by this run's stop, when nothing
+    # outside was cancelled: what they raise comes from the stop.
+    cancelled_by_us_below: int
     # Of the async interrupt that is being awaited: its scope (None: there is none), its actor, and
     # the task that awaits it.
     interrupt_scope: trio.CancelScope | None
     awaited_index: int
     interrupts_task: trio.lowlevel.Task
-    group_deadline: float
-    outer_deadline: float
+    group_deadline: float  # end of the group's own grace; infinite until the interrupts are called
+    outer_deadline: float  # of a timeout around run() that trio will not tell us of: cancel_all()
     watch: _Watch | None  # over a stop that lasts
     graces_over: str | None  # why they are
     graces_ended_at: float
     told_graces_are_over: bool  # by a run around this one, where no second request gets through
 
-    # The result, in order of precedence: Ctrl-C and its like, never in a group; the error;
-    # a cancellation from outside; a Cancelled that somebody had kept; the value.
+    # The result, in order of precedence. Between error and stray comes a cancellation from outside,
+    # kept nowhere: drive() asks trio for it.
     bare: BaseException | None
     error: BaseException | None
     stray: BaseException | None
@@ -465,7 +465,7 @@ class _Run:
         self.start = self.record.start
         self.started_values, self.scopes, self.later = {}, [], []
         self.not_reported = -1
-        self.number_cancelled_by_us = 0
+        self.cancelled_by_us_below = 0
         self.stopped = self.cancelled_outside = self.told_graces_are_over = False
         self.group_deadline = self.outer_deadline = self.graces_ended_at = math.inf
         self.interrupt_scope = self.watch = self.graces_over = None
@@ -501,7 +501,7 @@ class _Run:
                 # Interrupt them all, but none that has not begun.
                 while self.not_begun:
                     await trio.lowlevel.cancel_shielded_checkpoint()
-                if not self.cancelled_outside:
+                if not self.cancelled_outside:  # which was the first request
                     await self.look_for_second_request()
                 self.interrupt_all()
                 # Wait for all to exit.
@@ -552,27 +552,9 @@ class _Run:
         for index in range(self.number):
             start_soon(self.run_actor, index, name=names[index])
 
-    def reporters(self) -> list[int]:
-        """Find the actors of this run that report their start."""
-        return [index for index in range(self.number) if index in self.actors.reporting]
-
-    def now(self) -> float:
-        """Tell how many seconds ago the run began."""
-        return self.clock.current_time() - self.start
-
-    def name(self, index: int) -> str:
-        """Name an actor, for people."""
-        return repr(shorten(self.actors.names[index]))
-
-    def who(self, index: int) -> str:
-        return f"actor {self.name(index)}"
-
-    def has_exited(self, index: int) -> bool:
-        return self.facts.exited[index] < math.inf
-
     async def wait_for_stop(self) -> None:
-        # A clean-up of an actor that has no grace left: this run is cancelled before it begins, and
-        # no second request will get through to it.
+        # An actor whose grace is over may run this group to clean up. Then we are cancelled from
+        # the first, and will hear of no second request: our graces end as the stop begins.
         is_out_of_grace = _actor_around_is_out_of_grace(self.caller) and _is_cancelled()
         error: BaseException | None = None
         try:
@@ -609,7 +591,7 @@ class _Run:
         """Cancel all at once, where the nursery's scope stands for them."""
         self.facts.interrupted = [self.now()] * self.number
         if not self.cancelled_outside:
-            self.number_cancelled_by_us = self.number
+            self.cancelled_by_us_below = self.number
             # Once its scope is cancelled, we see nothing of what is around the nursery. Asked
             # only for groups inside, since it asks all scopes around us, which may be many.
             if len(_running) > 1 and any(t.child_nurseries for t in self.nursery.child_tasks):
@@ -640,7 +622,7 @@ class _Run:
         if self.caller.custom_sleep_data is self:
             trio.lowlevel.reschedule(self.caller)
 
-    @enable_ki_protection  # trio's started(), which moves us, is called by what is not
+    @enable_ki_protection  # trio's started() may call this, and is not protected
     def abort_sleep(self, _: object) -> trio.lowlevel.Abort:
         # The abort function of our sleep: trio calls it the moment a cancellation or Ctrl-C reaches
         # us, before any task runs. So the stop begins here, and asked_to_stop() will learn
@@ -661,9 +643,23 @@ class _Run:
         if begins:
             self.stop(error)
             self.cause, self.record.reason = error, reason  # which abort_sleep() does not know
-        elif not is_a(error, Exception):  # as a task status may raise
+        elif not is_a(error, Exception):  # such a one is no request: a task status raised it
             self.end_all_graces(_SECOND_REQUEST)
         del error
+
+    def now(self) -> float:
+        """Tell how many seconds ago the run began."""
+        return self.clock.current_time() - self.start
+
+    def name(self, index: int) -> str:
+        """Name an actor, for people."""
+        return repr(shorten(self.actors.names[index]))
+
+    def who(self, index: int) -> str:
+        return f"actor {self.name(index)}"
+
+    def has_exited(self, index: int) -> bool:
+        return self.facts.exited[index] < math.inf
 
     # ---- a task for each actor ----
 
@@ -674,10 +670,9 @@ class _Run:
             self.returned = await _unprotected(self.begin(index))
         except BaseException as exc:  # noqa: BLE001 - recorded below
             self.raised = exc
-        # From here to its end this is one step, and what it left on `self` is its own; only
-        # begin_actor_anyway() may await something. If a Ctrl-C came before the coroutine's first
-        # line, `last_called` is that one. Else it may be that of any actor, which has begun, and
-        # nothing happens.
+        # From here on no other task runs (only begin_actor_anyway() awaits): what is on `self` is
+        # this actor's. So is `last_called` if Ctrl-C came before the first line of its coroutine.
+        # Else it may be another's, but that has begun, and begin_actor_anyway() does nothing.
         if type(self.raised) is KeyboardInterrupt and self.last_called is not None:
             await self.begin_actor_anyway(self.last_called, index)
         if self.scopes:
@@ -703,67 +698,6 @@ class _Run:
         self.last_called = result
         return result  # pyright: ignore[reportUnknownVariableType]
 
-    def forward_started(self) -> None:
-        """Tell `nursery.start` that all have begun, and reported it where they do.
-
-        In a group that is such an actor itself, it is the group around it that is told, and the
-        next one, as long as each was the last. A loop: hundreds may be inside each other.
-        """
-        run = self
-        error: BaseException | None = None
-        try:
-            while isinstance(run.task_status, _TaskStatus):
-                around = run.task_status
-                if not around.report(run.values_to_report()):
-                    return
-                run = around.run
-            run.task_status.started(run.values_to_report())
-        except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
-            error = exc
-        if error is not None:
-            run.asked_to_stop(error, begins=not run.stopped)
-            del error
-
-    def values_to_report(self) -> dict[str, object]:
-        names = self.actors.names
-        return {names[index]: self.started_values[names[index]] for index in self.reporters()}
-
-    async def begin_actor_anyway(self, coroutine: _Coroutine, index: int) -> None:
-        """Begin an actor that Ctrl-C kept from its first line, if this is what it did."""
-        beginning = self.begin_anyway(coroutine, self.raised, self.who(index))
-        self.raised = None  # meanwhile it is that of others
-        self.raised = await beginning
-
-    async def begin_anyway(
-        self, coroutine: _Coroutine, error: BaseException | None, who: str
-    ) -> BaseException | None:
-        """Begin a coroutine that Ctrl-C kept from its first line: all must be begun.
-
-        It runs in a cancelled scope, so to its first checkpoint, or for as long as it shields
-        itself; the Ctrl-C does not wait for that. Hands back what comes out.
-        """
-        while (
-            is_a(error, KeyboardInterrupt)
-            and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
-        ):
-            self.asked_to_stop(error, begins=not self.stopped, who=who)
-            error = complaint = None
-            try:
-                with trio.CancelScope() as scope:
-                    scope.cancel(reason="Ctrl-C")
-                    error = await _error_of(coroutine)
-            except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
-                complaint = exc
-            if error is None:
-                error = complaint
-            elif complaint is not None:
-                self.keep(who, complaint, settles=False)
-            del complaint
-        try:
-            return error
-        finally:
-            del error
-
     def leave_scope(self, index: int) -> None:
         """Leave an actor's scope; to have left another one open is an error of the actor."""
         # Entered and left by hand: nothing is raised in it. A `with`, and a null context for
@@ -781,28 +715,28 @@ class _Run:
         del complaint
 
     def record_exit(self, index: int) -> None:
-        """Record an exit; begin the stop if it is the first."""
+        """Record an exit; begin the stop if it is the first to end the group."""
         facts = self.facts
         facts.exited[index] = self.clock.current_time() - self.start
         self.active -= 1
-        first = not self.stopped
+        before_stop = not self.stopped
         raised, self.raised = self.raised, None
         returned, self.returned = self.returned, None
-        if raised is None and first:
+        if raised is None and before_stop:
             raised = self.unreported(index)
         if raised is None:
             how: How = "returned"
-        # The first question spares nearly all that are interrupted the call.
+        # type() first: that spares nearly all that were cancelled the call.
         elif type(raised) is trio.Cancelled or (error := without_cancelled(raised)) is None:
             how = "cancelled"
         else:
-            how = facts.how[index] = "raised"  # now: a handler of the log may look at the record
+            how = facts.how[index] = "raised"  # before keep() logs: a handler may read the record
             facts.errors[index] = raised = error
-            settles = first or self.is_cancelled_from_outside(index)
-            self.keep(self.who(index), error, settles=settles, begins=first)
+            settles = before_stop or self.is_cancelled_from_outside(index)
+            self.keep(self.who(index), error, settles=settles, begins=before_stop)
             del error
         facts.how[index] = how
-        if not first:
+        if not before_stop:
             if self.active == 0:
                 self.wake()
         elif how != "returned" or index not in self.actors.may_return:
@@ -831,9 +765,76 @@ class _Run:
         """
         if self.cause is not None and without_cancelled(self.cause) is None:
             return True  # that began the stop, here or in the group around this one
-        if self.actors.interrupts[index] is None and index < self.number_cancelled_by_us:
+        if self.actors.interrupts[index] is None and index < self.cancelled_by_us_below:
             return False
         return self.cancelled_outside or _is_cancelled()
+
+    # ---- seldom: a start that is reported, or that Ctrl-C held up ----
+
+    def forward_started(self) -> None:
+        """Tell `nursery.start` that all have begun, and reported it where they do.
+
+        In a group that is such an actor itself, it is the group around it that is told, and the
+        next one, as long as each was the last. A loop: hundreds may be inside each other.
+        """
+        run = self
+        error: BaseException | None = None
+        try:
+            while isinstance(run.task_status, _TaskStatus):
+                around = run.task_status
+                if not around.report(run.values_to_report()):
+                    return
+                run = around.run
+            run.task_status.started(run.values_to_report())
+        except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
+            error = exc
+        if error is not None:
+            run.asked_to_stop(error, begins=not run.stopped)
+            del error
+
+    def reporters(self) -> list[int]:
+        """Find the actors of this run that report their start."""
+        return [index for index in range(self.number) if index in self.actors.reporting]
+
+    def values_to_report(self) -> dict[str, object]:
+        names = self.actors.names
+        return {names[index]: self.started_values[names[index]] for index in self.reporters()}
+
+    async def begin_actor_anyway(self, coroutine: _Coroutine, index: int) -> None:
+        """Begin an actor that Ctrl-C kept from its first line, if this is what it did."""
+        beginning = self.begin_anyway(coroutine, self.raised, self.who(index))
+        self.raised = None  # other actors use it meanwhile
+        self.raised = await beginning
+
+    async def begin_anyway(
+        self, coroutine: _Coroutine, error: BaseException | None, who: str
+    ) -> BaseException | None:
+        """Begin a coroutine that Ctrl-C kept from its first line, which the next one may do again.
+
+        It runs in a cancelled scope, so to its first checkpoint, or for as long as it shields
+        itself; the Ctrl-C does not wait for that. Hands back what comes out.
+        """
+        while (
+            is_a(error, KeyboardInterrupt)
+            and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+        ):
+            self.asked_to_stop(error, begins=not self.stopped, who=who)
+            error = complaint = None
+            try:
+                with trio.CancelScope() as scope:
+                    scope.cancel(reason="Ctrl-C")
+                    error = await _error_of(coroutine)
+            except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
+                complaint = exc
+            if error is None:
+                error = complaint
+            elif complaint is not None:
+                self.keep(who, complaint, settles=False)
+            del complaint
+        try:
+            return error
+        finally:
+            del error
 
     # ---- the stop ----
 
@@ -873,8 +874,8 @@ class _Run:
     def call_interrupts(self, *, is_cancelled: bool | None = None) -> _Coroutine | None:
         """Call the interrupts, in the order of `add`, until there is one to be awaited.
 
-        Whether the current task is cancelled is asked where it is not known: it takes long in
-        groups that are nested deeply.
+        `is_cancelled`: whether the current task is, if that is known. To ask takes long in groups
+        that are nested deeply.
         """
         reason = error = pending = result = None
         for index in self.not_interrupted:
@@ -886,7 +887,7 @@ class _Run:
                 if is_cancelled is None:
                     is_cancelled = _is_cancelled()
                 if not is_cancelled:
-                    self.number_cancelled_by_us = index + 1
+                    self.cancelled_by_us_below = index + 1
                 reason = reason or self.cancel_reason()
                 self.cancel(index, reason)
                 continue
@@ -899,7 +900,7 @@ class _Run:
             except BaseException as exc:  # noqa: BLE001 - kept below
                 error = exc
             del interrupt
-            result = None  # it may be the server that will be given the error, as these are
+            result = None  # like `interrupt`, it may belong to what will hold an actor's error
             if pending is not None:
                 return pending
             if error is not None:
@@ -946,7 +947,7 @@ class _Run:
         del complaint, error
 
     def cancel(self, index: int, reason: str, scope: trio.CancelScope | None = None) -> None:
-        """Cancel an actor, or the interrupt of one; an abort function that fails stops nothing."""
+        """Cancel an actor, or the interrupt of one; go on if an abort function fails."""
         error = _error_of_cancelling(scope or self.scopes[index], reason)
         if error is not None:
             self.facts.interrupt_errors.setdefault(index, error)
@@ -971,7 +972,10 @@ class _Run:
         return self.start + self.facts.interrupted[index] + self.actors.graces[index]
 
     def end_all_graces(self, reason: str) -> None:
-        """Cancel all that are left, and end the graces of the groups inside them."""
+        """Cancel all that are left, and end the graces of the groups inside them.
+
+        Where the nursery's scope stands for all, `cancel_all()` has cancelled them.
+        """
         if self.graces_over is None:
             self.graces_over = reason
             self.graces_ended_at = self.clock.current_time()
@@ -1006,7 +1010,7 @@ class _Run:
         bare = bare_in(error)
         if bare is not None and self.bare is None:
             self.bare, self.bare_raiser = bare, who
-            settles = True  # the group around it becomes its context, if nothing else does
+            settles = True  # an ExceptionGroup it came in becomes its context, if nothing else does
         if error is self.bare:
             pass  # it is the result already
         elif settles and self.error is None:
@@ -1020,10 +1024,10 @@ class _Run:
     def keep_later(self, who: str, error: BaseException) -> None:
         self.later.append(f"{who} raised {describe(error)}")
         when = "after the stop had begun" if self.stopped else "beside the one that ends the group"
-        self.report(f"%s raised an error {when}", who, error=error)
+        self.log(f"%s raised an error {when}", who, error=error)
         del error
 
-    def report(self, message: str, text: str, *, error: BaseException | None = None) -> None:
+    def log(self, message: str, text: str, *, error: BaseException | None = None) -> None:
         level, exc_info = logging.WARNING, None
         if error is not None:  # not `exc_info=error`: an error may be false
             level, exc_info = logging.ERROR, (type(error), error, traceback_of(error))
@@ -1055,7 +1059,7 @@ class _Run:
             if self.error is not None and not displace(self.error, error):
                 self.keep_later(self.error_raiser, self.error)
         if raiser == _CALLER and not self.later:
-            return  # it came to the caller, who knows
+            return  # it came to the caller, who needs no note
         later = self.later[:_MOST_NOTED]
         if len(self.later) > _MOST_NOTED:
             later.append(f"and {len(self.later) - _MOST_NOTED} more, all of them logged")
@@ -1155,7 +1159,7 @@ class _Watch:
             run.end_all_graces(_GRACE_OVER)
         else:
             if run.interrupt_scope is not None and run.awaited_index in due:
-                # Its scope has that deadline, too, which trio may not have come to yet.
+                # Its scope has the same deadline, but trio may not have acted on it yet.
                 run.cancel(run.awaited_index, _GRACE_OVER, run.interrupt_scope)
                 _end_graces_inside([run.interrupts_task])
             for index in left:
@@ -1164,7 +1168,7 @@ class _Watch:
         if ended:
             places = where((run.name(index), self.tasks[index]) for index in ended)
             self.named.update(ended)
-            run.report("cancelled because the grace has ended:%s", places)
+            run.log("cancelled because the grace has ended:%s", places)
 
     def warn_if_due(self, now: float) -> None:
         """Name those that no grace will end, or no longer, and what holds up the interrupts."""
@@ -1188,7 +1192,7 @@ class _Watch:
             who = f"the interrupt of {run.who(run.awaited_index)}"
             waiting.append((who, run.interrupts_task))
         if waiting:
-            run.report(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(waiting))
+            run.log(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(waiting))
 
     def is_held_up_by_an_interrupt(self) -> bool:
         """Tell whether to name an interrupt: no grace will end it, or others wait for it."""
@@ -1304,8 +1308,8 @@ def _end_graces_inside(tasks: Iterable[trio.lowlevel.Task]) -> None:
     Only the outermost ones: those tell the runs inside them. The cancellation that goes with this
     does not reach them where they have shielded themselves since their first request to stop.
 
-    A run that nobody has asked to stop yet is left alone: the user shields it. One that was asked,
-    and that the user shields by now, heeds us only where it cannot tell that shield from its own.
+    A run that is not stopping is left alone: a shield of the user's keeps the cancellation from it.
+    One that is stopping heeds us while it shields itself: it cannot see the user's shield then.
     """
     todo = list(tasks)
     while todo:
