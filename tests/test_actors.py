@@ -593,16 +593,19 @@ async def test_it_is_one_also_where_the_grace_ends_for_what_the_process_has_left
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pids = tmp_path / "pids"
-    ends = "trap 'exit 3' TERM; while :; do sleep 0.01; done"
+    left = f"sh -c 'trap \"\" TERM; echo $PPID $$ > {pids}; exec sleep 60'"
+    script = f"trap 'exit 3' TERM; {left} & while :; do sleep 0.01; done"
     group = RunGroup()
-    group.add(*process_actor(f"(trap '' TERM; sleep 60) & echo $! > {pids}; {ends}", shell=True))
+    group.add(*process_actor(script, shell=True))
     group.add(*process_actor(["sleep", "60"]), name="b")
     with trio.move_on_after(PATIENCE) as scope:
 
         async def stop() -> None:
-            await until_written(pids)
+            leader, _ = await until_written(pids)
             group.interrupt()
-            await trio.sleep(0.5)  # the shell has gone, and what it has left has not
+            while is_alive(leader):
+                await trio.sleep(0.01)
+            await trio.sleep(0.1)  # it is reaped
             scope.cancel()
 
         group.add(stop, nothing, grace=PATIENCE)
@@ -610,7 +613,7 @@ async def test_it_is_one_also_where_the_grace_ends_for_what_the_process_has_left
             await group.run()
     assert caught.value.returncode == 3
     assert caplog.messages == []
-    assert [is_alive(pid) for pid in await until_written(pids)] == [False]
+    assert [is_alive(pid) for pid in await until_written(pids)] == [False, False]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="who reaps is told by prctl")

@@ -3088,6 +3088,19 @@ async def test_promise_17_an_interrupt_without_a_grace_that_hangs_is_named_too(
     assert "in stubborn" in caplog.text
 
 
+async def test_promise_17_none_is_named_that_takes_its_turn_in_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    times: list[float] = []
+    group = RunGroup()
+    for _ in range(60):
+        group.add(trio.lowlevel.checkpoint, lambda _: trio.sleep(1))
+    with times_of_logging(times):
+        await group.run()
+    assert trio.current_time() == 60
+    assert times == [10]  # by then it is the stop that takes long
+
+
 async def test_promise_17_and_so_is_one_that_hangs_after_the_first_warning(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -117,7 +117,7 @@ async def test_a_run_of_no_time_has_no_bars(autojump_clock: MockClock) -> None:
     ]
 
 
-async def test_a_run_without_actors_says_so() -> None:
+async def test_a_run_without_actors_says_so(autojump_clock: MockClock) -> None:
     assert lines(await finished(RunGroup())) == ["no actors", "run() ends at 0 s"]
 
 

@@ -771,7 +771,7 @@ async def test_an_actor_that_fails_by_itself_sooner_or_later_passes(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     del autojump_clock
-    delays = [0.05, 0.15, 0.15]
+    delays = [0.04, 0.15, 0.15]
     await check_actor(lambda: (functools.partial(trio.sleep, delays.pop()), None))
     assert delays == []
 

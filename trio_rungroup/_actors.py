@@ -6,6 +6,7 @@ import contextlib
 import copy
 import inspect
 import logging
+import math
 import os
 import signal
 import socket
@@ -274,11 +275,14 @@ def process_actor(
             if interrupted:
                 with trio.move_on_after(_LEADERLESS):
                     await _until_gone(started.pid)
+        except trio.Cancelled:
+            if not failed:  # else there is an error to be told instead
+                raise
         finally:
             process = None
             await _end_group(started)
-            if failed:
-                raise subprocess.CalledProcessError(started.returncode or 0, started.args)
+        if failed:
+            raise subprocess.CalledProcessError(started.returncode or 0, started.args)
 
     def interrupt(error: BaseException | None) -> None:  # noqa: ARG001 - it is told to everyone
         nonlocal interrupted
@@ -656,13 +660,16 @@ def _is_living(pid: int, group: int) -> bool:
     try:
         if os.getpgid(pid) != group:
             return False
-        # Of each thread: the first one may have ended before the others.
-        stats = [stat.read_bytes() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - as below
     except OSError:  # it has gone
         return False
-    # Before the state stands the name, which may hold anything.
-    states = {stat.rpartition(b")")[2].split()[0] for stat in stats}
-    return not states <= {b"Z", b"X"}
+    for thread in threads:  # the first one may have ended before the others
+        with contextlib.suppress(OSError):  # this one has
+            stat = Path(f"/proc/{pid}/task/{thread}/stat").read_bytes()
+            # Before the state stands the name, which may hold anything.
+            if stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X"):
+                return True
+    return False
 
 
 async def _until_gone(group: int) -> None:
@@ -803,25 +810,16 @@ async def _in_own_thread(function: Callable[[], object], what: str) -> object:
     actor = shorten(trio.lowlevel.current_task().name)
     # Cancelled before the thread has begun: then none is abandoned.
     await trio.lowlevel.checkpoint_if_cancelled()
-    is_its_own = False
-
-    def call() -> object:
-        nonlocal is_its_own
-        try:
-            return function()
-        except trio.Cancelled:
-            is_its_own = True
-            raise
-
     try:
         return await trio.to_thread.run_sync(
-            call,
+            function,
             thread_name=f"{what} from {actor}",
             abandon_on_cancel=True,
             limiter=trio.CapacityLimiter(1),  # the shared one has 40 tokens for everybody
         )
     except trio.Cancelled:
-        if not is_its_own:  # else it is the thread that has raised it, and ended
+        # Else it is one that the thread has raised, and has ended by.
+        if trio.current_effective_deadline() == -math.inf:
             _warn("actor %r is cancelled; its thread, which runs %s, is abandoned", actor, what)
         raise
 
@@ -880,7 +878,7 @@ async def _result_of(future: _Future) -> object:
 
     # Once it is done, such a future has its result at hand. That of a cluster may be still
     # on the other machine, or lost and computed anew, so there result() blocks.
-    if getattr(type(future), "result", None) is vars(futures.Future)["result"]:
+    if getattr(future.result, "__func__", None) is vars(futures.Future)["result"]:
         try:
             return future.result()
         finally:

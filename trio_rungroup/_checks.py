@@ -30,7 +30,7 @@ def default_name(execute: Callable[..., object]) -> str:
         return name
     function = _inside(execute)
     name = getattr(function, "__qualname__", None)
-    return name if isinstance(name, str) else type(function).__qualname__
+    return str.__str__(name) if isinstance(name, str) else type(function).__qualname__
 
 
 def as_grace(grace: float) -> float:

@@ -533,12 +533,12 @@ class _Run:
     async def drive_nobody(self) -> tuple[None, BaseException | None]:
         """Do what remains to be done for a group without actors."""
         error: BaseException | None = None
-        self.record.ended = 0.0
         try:
             await trio.lowlevel.checkpoint()
             self.task_status.started({})
         except BaseException as exc:  # noqa: BLE001 - handed back
             error = exc
+        self.record.ended = self.now()
         self.conclude(error)
         try:
             return None, error
@@ -930,8 +930,7 @@ class _Run:
         try:
             with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
                 self.interrupt_scope = scope
-                if self.watch is not None:  # which may have to name it one day
-                    self.watch.have_patience_again()
+                self.wake()  # for the watch, which may have to name it one day
                 if self.graces_over is not None:
                     scope.cancel(reason=self.graces_over)
                 error = await _error_of(coroutine)
@@ -1201,19 +1200,18 @@ class _Watch:
             return False
         if run.interrupt_scope.deadline == math.inf:
             return True
-        return any(self.is_waiting_to_be_interrupted(index) for index in range(run.number))
+        return not all(map(run.has_exited, range(run.awaited_index + 1, run.number)))
 
     def interrupt_is_late_at(self) -> float:
-        """Return when to name an interrupt that does not heed the end of its grace."""
+        """Return when to name an interrupt that ends neither by itself nor with its grace."""
         run = self.run
         if run.interrupt_scope is None or run.awaited_index in self.interrupts_named:
             return math.inf
         called_at = run.start + run.facts.interrupted[run.awaited_index]
+        if self.patience_ends == math.inf and self.is_held_up_by_an_interrupt():
+            return called_at + _PATIENCE  # the warning that would have named it has been given
         grace_ended_at = min(run.interrupt_scope.deadline, run.graces_ended_at)
         return max(called_at, grace_ended_at) + _PATIENCE
-
-    def is_waiting_to_be_interrupted(self, index: int) -> bool:
-        return self.run.facts.interrupted[index] == math.inf and not self.run.has_exited(index)
 
     def has_no_grace_to_come(self, index: int) -> bool:
         run = self.run

@@ -390,9 +390,8 @@ def words(record: Record, actor: ActorRecord) -> str:
         say += f" · {seconds(actor.exited)}"
     if actor.interrupt_error is not None:
         say += f"; its interrupt raised {_type_of(actor.interrupt_error)}"
-        if actor.interrupt_error is record.error and not any(
-            _is_result(record, each) for each in record.actors
-        ):
+        was_given = record.first is not None and record.first.error is record.error
+        if actor.interrupt_error is record.error and not was_given:  # to the interrupt
             say += " → result of run()"
     return say
 

@@ -48,9 +48,10 @@ _WANTED: Final = (
     "check_actor() takes a function that makes a fresh pair (execute, interrupt) each time it is "
     "called"
 )
-# Seconds. An actor has more time at first to exit by itself; one that does so only later has
-# not had too little time before, but shares something with the one before.
-_SETTLES: Final = {_STOPS: 0.1, _OBEYS: 0.02}
+_SETTLES: Final = 0.1  # seconds to come to rest in
+# Seconds until we look whether it has exited by itself. It has more time at first; one that does so
+# only later has not had too little time before, but shares something with the one before.
+_LOOKS_AFTER: Final = {_STOPS: _SETTLES, _OBEYS: 0.02}
 _MORE_TURNS: Final = 100
 _LAST_PATIENCE: Final = 1.0  # seconds from being asked to exit to being made to
 _LAST_TURNS: Final = 10
@@ -257,8 +258,9 @@ class _Trial(trio.abc.Instrument):
             with self.patience(self.timeout):
                 await self.started.event.wait()
                 await trio.testing.wait_all_tasks_blocked()
-                await trio.sleep(_SETTLES[self.demand])
-            self.exited_untold = self.lives[0].exited.is_set()
+                await trio.sleep(_LOOKS_AFTER[self.demand])
+                self.exited_untold = self.lives[0].exited.is_set()
+                await trio.sleep(_SETTLES - _LOOKS_AFTER[self.demand])
         if self.demand == _OBEYS:
             self.lives[0].scope.cancel(reason="check_actor() cancels it")
             await self.see_exits()
