@@ -1208,8 +1208,8 @@ class _Watch:
         if run.interrupt_scope is None or run.awaited_index in self.interrupts_named:
             return math.inf
         called_at = run.start + run.facts.interrupted[run.awaited_index]
-        if self.patience_ends == math.inf and self.is_held_up_by_an_interrupt():
-            return called_at + _PATIENCE  # the warning that would have named it has been given
+        if self.is_held_up_by_an_interrupt():
+            return called_at + _PATIENCE
         grace_ended_at = min(run.interrupt_scope.deadline, run.graces_ended_at)
         return max(called_at, grace_ended_at) + _PATIENCE
 
