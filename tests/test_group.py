@@ -135,6 +135,7 @@ async def test_promise_1_an_empty_group_returns_none_after_one_checkpoint() -> N
         assert await group.run() is None
     assert group.record is not None
     assert group.record.actors == ()
+    assert group.record.ended is not None
     assert str(group.record).startswith("no actors")
 
 
@@ -167,6 +168,26 @@ async def test_promise_1_an_empty_group_that_is_cancelled_says_so() -> None:
     assert scope.cancelled_caught
     assert group.record is not None
     assert group.record.how == "cancelled"
+
+
+async def test_promise_1_what_comes_out_of_an_empty_group_is_left_in_no_cycle() -> None:
+    class Refusal(Exception):
+        pass
+
+    class Refuses(trio.TaskStatus[object]):
+        def started(self, value: object = None) -> None:
+            raise Refusal
+
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            await RunGroup().run(task_status=Refuses())
+        except Refusal as error:
+            left = weakref.ref(error)
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_promise_1_an_empty_group_that_ctrl_c_reaches_says_so() -> None:

@@ -776,6 +776,25 @@ async def test_an_actor_that_fails_by_itself_sooner_or_later_passes(
     assert delays == []
 
 
+async def test_an_actor_that_takes_a_moment_to_become_deaf_is_found(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    del autojump_clock
+
+    def factory() -> Pair:
+        stop = trio.Event()
+
+        async def execute() -> None:
+            await trio.sleep(0.05)
+            with trio.CancelScope(shield=True):
+                await stop.wait()
+
+        return execute, lambda _: stop.set()
+
+    with pytest.raises(AssertionError, match="it must exit when it is cancelled"):
+        await check_actor(factory)
+
+
 async def test_a_pair_that_is_not_fresh_but_forgets_its_stop_is_tried_like_any_other() -> None:
     stops: list[trio.Event] = []
 
