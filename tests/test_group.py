@@ -2093,6 +2093,35 @@ async def test_promise_12_a_context_that_is_displaced_in_turn_is_not_lost(
     assert first.__context__.__context__ is own
 
 
+async def test_promise_12_of_two_long_chains_of_contexts_no_link_is_lost(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def linked(*errors: BaseException) -> BaseException:
+        for error, context in itertools.pairwise(errors):
+            error.__context__ = context
+        return errors[0]
+
+    kept = list[trio.Cancelled]()
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="test")
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as cancelled:
+            kept.append(cancelled)
+            raise
+    first = [ValueError("a"), ValueError("b"), ValueError("c")]
+    second = [SystemExit(3), LookupError("d"), LookupError("e"), *kept]
+    group = RunGroup()
+    group.add(fail_at(1, linked(*first)), ignore)
+    group.add(fail_at(2, linked(*second)), ignore)
+    error: BaseException | None = await raised_by(group)
+    chain = list[BaseException]()
+    while error is not None:
+        chain.append(error)
+        error = error.__context__
+    assert chain == [second[0], *first, *second[1:]]
+
+
 @pytest.mark.parametrize("who", ["an interrupt", "the calling task"])
 def test_promise_12_the_error_of_an_actor_that_it_cancels_is_its_context(who: str) -> None:
     group, error, exited = RunGroup(), ValueError("in the clean-up"), SystemExit(3)
