@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import threading
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from fractions import Fraction
@@ -40,7 +41,7 @@ def test_a_coroutine_object_is_refused_and_closed() -> None:
     assert "functools.partial(ticker, ...)" in str(caught.value)
 
 
-@pytest.mark.parametrize("thing", [None, 3, "ticker", (ticker, None)])
+@pytest.mark.parametrize("thing", [None, 3, "ticker", (ticker, None), threading.Thread()])
 def test_what_cannot_be_called_is_refused(thing: Any) -> None:
     with pytest.raises(TypeError, match=r"takes an async function .*group.add\(\*signal_actor"):
         RunGroup().add(thing)
@@ -79,6 +80,8 @@ class Parameters:
 
     async def any_argument(*arguments: object) -> None: ...
     async def positional(self, task_status: trio.TaskStatus[None], /) -> None: ...
+    @staticmethod
+    async def one_of_each(a: object, *, b: object) -> None: ...
 
 
 here = Parameters()
@@ -94,6 +97,7 @@ TAKES_NONE = r"does not take what reports_started=True .*async def execute\(\*, 
         (trio.sleep, True, TAKES_NONE),
         (here.one, False, NEEDS_SOME),
         (here.keyword, False, NEEDS_SOME),
+        (here.one_of_each, False, NEEDS_SOME),
         (Parameters.none, False, NEEDS_SOME),
         (here.status, False, NEEDS_STATUS),
         (here.status_first, False, NEEDS_STATUS),
@@ -333,7 +337,7 @@ def test_a_name_that_the_group_has_made_is_taken_and_only_that() -> None:
     group = RunGroup()
     for _ in range(3):
         group.add(ticker)  # the third is "ticker #3"
-    for name in ("ticker", "ticker #2", "ticker #3"):
+    for name in ("ticker #2", "ticker #3", "ticker"):  # the first refusal has all counted anew
         with pytest.raises(ValueError, match="is taken"):
             group.add(ticker, name=name)
     free = [
