@@ -1755,6 +1755,15 @@ async def test_promise_11_nested_groups_add_a_note_each() -> None:
     ]
 
 
+async def test_promise_11_an_error_without_arguments_is_noted_like_any_other(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(fail_at(1, RuntimeError()), name="a")
+    error = await raised_by(group)
+    assert error.__notes__ == ["raised by actor 'a' of a RunGroup"]
+
+
 async def test_promise_11_an_error_that_refuses_notes_is_raised_without() -> None:
     class Refusing(Exception):
         def add_note(self, note: str) -> None:
