@@ -19,9 +19,7 @@ def where(tasks: Iterable[tuple[str, trio.lowlevel.Task]]) -> str:
         places = [_UNKNOWN]
         with contextlib.suppress(Exception):  # what is only told must not be in the way of a stop
             places = _places(task)
-        more = (
-            f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
-        )
+        more = f" and {len(places) - _MOST_PLACES} more" if len(places) > _MOST_PLACES else ""
         lines.append(f"\n  {who} at {', '.join(places[:_MOST_PLACES])}{more}")
     return "".join(lines)
 
