@@ -390,8 +390,9 @@ def words(record: Record, actor: ActorRecord) -> str:
         say += f" · {seconds(actor.exited)}"
     if actor.interrupt_error is not None:
         say += f"; its interrupt raised {_type_of(actor.interrupt_error)}"
+        # An interrupt may raise what it was given: then it is the first one's error.
         was_given = record.first is not None and record.first.error is record.error
-        if actor.interrupt_error is record.error and not was_given:  # to the interrupt
+        if actor.interrupt_error is record.error and not was_given:
             say += " → result of run()"
     return say
 
