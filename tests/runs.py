@@ -10,8 +10,20 @@ import trio
 
 from trio_rungroup import Record, RunGroup
 
+# Put before a command, it makes the terminal on its standard input the one that controls it.
+TAKES_TERMINAL = (
+    sys.executable,
+    "-S",
+    "-c",
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])",
+)
+
 once_is_enough = pytest.mark.skipif(
     sys.version_info[:2] != (3, 11), reason="takes long, and is the same on every Python"
+)
+needs_trio_asyncio = pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="trio-asyncio 0.16 is for Python up to 3.13"
 )
 
 

@@ -13,6 +13,7 @@ import pty
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ import pytest
 import trio
 import trio.testing
 from hypercorn.config import Config
+from runs import TAKES_TERMINAL
 
 from trio_rungroup import RunGroup, SignalReceived, process_actor, signal_actor
 from trio_rungroup.testing import check_actor
@@ -352,9 +354,15 @@ def test_the_first_program_prints_what_the_readme_says(tmp_path: Path) -> None:
     assert "open_tcp_listeners(7000)" in FIRST.text
     program.write_text(FIRST.text.replace("7000", f"{port}"))  # that may be another one's
     assert len(FIRST.text.splitlines()) <= 28
-    pid, terminal = pty.fork()  # with a controlling terminal, whose Ctrl-C is a SIGINT
-    if pid == 0:
-        os.execv(sys.executable, [sys.executable, str(program)])  # pragma: no cover
+    terminal, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*TAKES_TERMINAL, sys.executable, program],  # a Ctrl-C there is a SIGINT for it
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
     shown = read_until(terminal, "tick\r\ntick\r\n")
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(b"hello")
@@ -364,8 +372,7 @@ def test_the_first_program_prints_what_the_readme_says(tmp_path: Path) -> None:
         while True:
             shown += os.read(terminal, 4096).decode()
     os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 130
+    assert process.wait() == 130
     expected = next(block.text for block in OTHERS if block.language == "text")
     shown = re.sub("(tick\n)+", "tick\ntick\n", shown.replace("\r\n", "\n"))
     assert without_times(shown) == without_times(expected)

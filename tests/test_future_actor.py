@@ -470,7 +470,7 @@ print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert run.stdout.split() == ["trio_rungroup"]
+    assert set(run.stdout.split()) - {"array"} == {"trio_rungroup"}
 
 
 async def test_an_error_is_free_as_soon_as_it_is_handled() -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runs import TAKES_TERMINAL
 
 from trio_rungroup import Record
 from trio_rungroup.__main__ import main
@@ -129,11 +130,7 @@ def through_shell(preparation: str) -> tuple[str, ...]:
 @contextlib.contextmanager
 def terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run the command in a terminal of its own; hand out the other side of that, too."""
-    take_terminal = (
-        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    )
-    command = (sys.executable, "-S", "-c", take_terminal, *COMMAND[1:])
+    command = (*TAKES_TERMINAL, *COMMAND)
     ours, theirs = pty.openpty()
     try:
         streams = dict.fromkeys(["stdin", "stdout", "stderr"], theirs)
@@ -304,6 +301,17 @@ def test_commands_run_where_the_standard_streams_are_closed(closed: str) -> None
     assert done.stdout == b""
     assert done.stderr == (b"sh | err\n" if closed == ">&-" else b"")
     assert done.returncode == 0
+
+
+def test_a_file_opened_where_a_standard_stream_was_closed_is_not_written_into() -> None:
+    # Where ctypes is imported, a newer libffi opens itself; trio imports ctypes.
+    opens = "import os, runpy; os.open('file', os.O_RDWR | os.O_CREAT); runpy.run_module("
+    program = opens + "'trio_rungroup', run_name='__main__')"
+    command = ("sh", "-c", 'exec >&-; exec "$@"', "sh", sys.executable, "-c", program)
+    done = run("--quiet", "sh -c 'echo out; echo err >&2'", command=command)
+    assert done.stderr == b"sh | err\n"
+    assert done.returncode == 0
+    assert Path("file").read_bytes() == b""
 
 
 # ---- who is stopped, and how ----
@@ -819,10 +827,9 @@ def test_what_comes_after_two_dashes_is_a_command(
 def test_words_that_are_not_in_quotes_are_told_to_be() -> None:
     done = run("python", "-m", "http.server")
     assert done.returncode == 2
-    assert (
-        b"unrecognized arguments: -m http.server (each command is one argument, in quotes"
-        in done.stderr
-    )
+    # A newer argparse takes what follows -m for a COMMAND.
+    told = rb"unrecognized arguments: -m( http.server)? \(each command is one argument, in quotes"
+    assert re.search(told, done.stderr)
 
 
 @pytest.mark.parametrize("program", ["no-such-program", "./no-such-program", "./" + "x" * 300, ""])

@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 import pytest
 import trio
+from runs import needs_trio_asyncio
 
 from trio_rungroup import RunGroup, SignalReceived, signal_actor
 
@@ -138,6 +139,7 @@ async def test_anyio_code_finishes_the_jobs_it_has_taken() -> None:
     assert sorted(finished) == ["first", "last"]
 
 
+@needs_trio_asyncio
 def test_asyncio_code_runs_beside_trio_code() -> None:
     # trio-asyncio derives from it; Python 3.12 and later say so when it is imported.
     deprecated = "ignore:'AbstractChildWatcher' is deprecated:DeprecationWarning"

@@ -25,7 +25,7 @@ import anyio.to_thread
 import pytest
 import trio
 import trio.testing
-from runs import once_is_enough
+from runs import needs_trio_asyncio, once_is_enough
 
 from trio_rungroup import RunGroup
 
@@ -527,6 +527,7 @@ trio.run(main)
 """
 
 
+@needs_trio_asyncio
 def test_in_a_loop_of_trio_asyncio_functions_of_asyncio_are_actors() -> None:
     assert run_program(IN_A_LOOP_OF_TRIO_ASYNCIO).splitlines() == [
         "cancelled",

@@ -102,10 +102,12 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Were it ignored, as whoever starts us may have it, nobody's exit status could be had.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # A closed standard stream would be what is opened next, and our output end up in that.
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(fd)
+    # A standard stream that was closed would be what is opened next (or has been since: trio's
+    # import of ctypes makes libffi open a file), and our output end up in that.
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
+        if stream is None:
+            os.dup2(null, fd)
     try:
         return _main()
     except BrokenPipeError:
