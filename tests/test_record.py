@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import sys
@@ -320,6 +321,28 @@ async def test_of_a_lone_actor_nobody_else_is_said_to_be_interrupted(
     assert lines(await finished(group))[0] == "only exits first"
 
 
+@pytest.mark.parametrize("limit", [math.inf, 1])
+async def test_an_error_that_equals_the_result_is_told_as_well(
+    autojump_clock: MockClock, limit: float
+) -> None:
+    class AlwaysEqual(Exception):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = Exception.__hash__
+
+    group = RunGroup(grace=9)
+    group.add(*stops(1, AlwaysEqual("one")), name="one")
+    group.add(*stops(2, AlwaysEqual("two")), name="two")
+    group.add(ends(3 if limit == 1 else 1, AlwaysEqual("three")), name="three")
+    with trio.move_on_after(limit):
+        await finished(group)
+    text = str(group.record)
+    assert text.count("result of run()") == 1
+    late = ["one"] if limit == math.inf else []
+    assert text.endswith("\n".join(f"{name} raised AlwaysEqual: {name}" for name in (*late, "two")))
+
+
 async def test_an_error_without_message_is_told_once(autojump_clock: MockClock) -> None:
     group = RunGroup()
     group.add(*stops(1, ConfigError()), name="server")
@@ -535,6 +558,47 @@ async def test_of_too_many_failures_the_first_ones_are_shown(autojump_clock: Moc
     ]
 
 
+async def test_the_first_exit_is_not_left_out_for_failures_nor_those_for_who_is_waited_for(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup()
+    for number in range(100):
+        if number == 82:
+            group.add(ends(1), name="first")
+        elif number >= 60:
+            group.add(*stops(0, OSError("late") if number < 82 else None), name=str(number))
+        else:
+            group.add(*stops(9 if number >= 40 else 0), name=str(number))
+    assert names(await halfway(group, 2, rows)) == [
+        *(str(number) for number in range(10)),
+        "… 50 more: 30 returned, 20 winding down",
+        *(str(number) for number in range(60, 79)),
+        "… 3 more, all raised",
+        "first",
+        "… 7 more, all returned",
+        *(str(number) for number in range(90, 100)),
+    ]
+
+
+async def test_the_first_exit_is_not_left_out_where_another_one_is_the_result(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup()
+    for number in range(100):
+        match number:
+            case 40:
+                group.add(ends(1), name="first")
+            case 60:
+                group.add(*stops(1, KeyboardInterrupt()), name="result")
+            case _:
+                group.add(trio.sleep_forever, name=str(number))
+    assert names(rows(await finished(group)))[19:22] == [
+        "… 21 more, all cancelled",
+        "first",
+        "… 19 more, all cancelled",
+    ]
+
+
 async def test_who_is_waited_for_is_not_left_out(autojump_clock: MockClock) -> None:
     group = RunGroup()
     for number in range(100):
@@ -645,18 +709,25 @@ async def test_an_error_that_cannot_be_told_does_no_harm(
         (0, "0 s"),
         (3.2e-7, "0.32 µs"),
         (0.000_012_3, "12.3 µs"),
+        (0.001, "1 ms"),
         (0.02, "20 ms"),
         (0.025_54, "25.5 ms"),
+        (0.999_4, "999 ms"),
         (0.999_9, "1 s"),
         (4.6, "4.6 s"),
         (3, "3 s"),
+        (99.94, "99.9 s"),
         (99.96, "100 s"),
+        (100.4, "100 s"),
         (119.4, "119 s"),
         (119.6, "2 min"),
         (400, "6 min 40 s"),
+        (7_199, "119 min 59 s"),
         (7_200, "2 h"),
         (9_000, "2 h 30 min"),
         (86_400, "24 h"),
+        (2 * 86_400 - 1, "48 h"),
+        (2 * 86_400, "2 d"),
         (3 * 86_400, "3 d"),
         (3 * 86_400 + 4 * 3_600, "3 d 4 h"),
         (1_000 * 86_400, "1000 d"),

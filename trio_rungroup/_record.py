@@ -411,7 +411,7 @@ def interrupted_at(record: Record, actor: ActorRecord) -> float | None:
 
     Every interrupt is called, also those of actors that have exited; those wind down no more.
     """
-    if actor is record.first or actor.interrupted is None or record.reason == ALL_RETURNED:
+    if actor is record.first or record.reason == ALL_RETURNED:
         return None
     return None if _had_exited(actor, actor.interrupted) else actor.interrupted
 
