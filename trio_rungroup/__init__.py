@@ -1,4 +1,4 @@
-"""Go's run.Group for trio: the first actor to exit stops the others, in good order."""
+"""Go's run.Group for trio: when the first actor exits, the others are stopped gracefully."""
 
 from ._actors import (
     ScopeCancelled as ScopeCancelled,

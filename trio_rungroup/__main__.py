@@ -65,19 +65,19 @@ Run commands together; when the first one exits, stop the others.
 Each COMMAND is one argument, split into words as a shell does, but # begins no comment; no
 shell runs it. Every line of output is passed on with the command's name before it (a line
 of more than a mebibyte as several). When the first command exits, the others get SIGTERM,
-and those that are still there when the grace has ended get SIGKILL. Ctrl-C (or SIGTERM, or
-SIGHUP) stops all in the same way; a second one kills them at once. (One that is repeated
-within 0.1 seconds, as timeout(1) does, does not count, nor does a later SIGHUP.) What a
-command leaves behind when it exits is killed: at once, or where it was told to exit, when
-the grace has ended, after 10 seconds at most.
-Whatever has been written is passed on before the end, however slow its reader is; after a
-signal, for a second longer than the grace. At the end, standard error shows a timeline.
+and those that are still running when the grace ends get SIGKILL. Ctrl-C, SIGTERM, SIGHUP or
+SIGQUIT stops all of them in the same way; a second signal kills them at once. (A later
+SIGHUP does not count, nor the same signal again within 0.1 seconds: timeout(1) sends it
+twice.) What a command leaves behind when it exits is killed: at once, or if the command was
+told to stop, when the grace ends, but after 10 seconds at most.
+All output is passed on before the end, however slow its reader is; but after a signal, only
+until one second after the grace. At the end, a timeline goes to standard error.
 
 The commands cannot read from the terminal: their standard input is empty, and one that
-reads /dev/tty, as for a password, is suspended. Should trio-rungroup itself be killed
-(SIGKILL), then on Linux so are they, but for one that has a session of its own, or has
-cleared its environment (env -i) or written over it, as for a long title, or hides it, as
-what keeps secrets may. What has become another user's (sudo) cannot be stopped at all."""
+reads /dev/tty, as for a password, is suspended. If trio-rungroup itself is killed (SIGKILL),
+its commands are killed too, on Linux, except those with a session of their own and those
+whose environment does not show our mark (cleared by env -i, overwritten by a long process
+title, or hidden). A command that has become another user's (sudo) cannot be stopped at all."""
 
 _OTHER_PICTURES: Final = {".gif", ".jpeg", ".jpg", ".pdf", ".png", ".webp"}
 _EPILOG: Final = """\

@@ -41,7 +41,7 @@ class SignalReceived(Exception):  # noqa: N818 - it is news, not an error; so is
 
     Attributes:
         signal: The `signal.Signals` member; the number, for a signal that has none.
-        exit_code: The exit status by which a shell would tell of it: 128 + its number.
+        exit_code: The exit status that a shell reports for it: 128 + the number of the signal.
 
     Example:
         ```python
@@ -92,8 +92,8 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
         SignalReceived: From `execute`, when one of the signals has arrived.
         RuntimeError: From `execute`, outside the main thread, or when another
             `signal_actor` is waiting for one of the signals.
-        TypeError: What is given is no signal.
-        ValueError: What is given is no signal that can be waited for.
+        TypeError: An argument is not an `int`.
+        ValueError: There is no such signal, or no process can wait for it (SIGKILL, SIGSTOP).
     """
     wanted = [_signal(number) for number in signals or (signal.SIGINT, signal.SIGTERM)]
 
@@ -211,12 +211,12 @@ def process_actor(
     has not been started yet, the actor returns without it.
 
     When the process exits, what is left of its group is killed before the actor returns: at once,
-    or after the interrupt 10 seconds later, if it has not ended by then. So what a shell runs may
-    stop in order, though the shell itself dies of SIGTERM at once.
+    or, if the actor has been interrupted, when it has not ended within 10 seconds. So what a shell
+    runs may stop gracefully, though the shell itself dies of SIGTERM at once.
 
-    Its standard input is the null device, and in the background, where it is, reading /dev/tty
-    suspends it. Should this process die without clean-up (of SIGKILL, a second SIGTERM, a SIGHUP
-    that nobody waits for), its processes run on. So for a program in a terminal use
+    Its standard input is the null device. In a terminal it runs in the background, where reading
+    /dev/tty suspends it. If your own program dies without clean-up (of SIGKILL, a second SIGTERM,
+    a SIGHUP that nobody waits for), its processes run on. So for a program in a terminal use
     `signal_actor(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)`, and ignore SIGHUP before
     `trio.run`, for bash sends it twice: `signal.signal(signal.SIGHUP, signal.SIG_IGN)`.
 
@@ -325,7 +325,7 @@ def listener_actor(
 
     Raises:
         ExceptionGroup: From `execute`, as from `trio.serve_listeners`: what a handler raised,
-            and, in a group within, a listener; it cancels the other handlers.
+            or, in another group inside, what a listener raised. The other handlers are cancelled.
         TypeError: `handler` is not callable, or `listeners` are no listeners.
         ValueError: There are no listeners.
 
@@ -460,8 +460,8 @@ def future_actor(
     Ctrl-C in a terminal reaches the processes of a pool as well; work that it ends after the
     interrupt is a clean return, too. So that they may finish their work, let them ignore it:
     `ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))`.
-    It reaches the workers of a `distributed.LocalCluster`, too: `client.run` a function there that
-    calls that `signal.signal`.
+    It reaches the workers of a `distributed.LocalCluster`, too: have `client.run` call a function
+    there that ignores SIGINT in the same way.
 
     Cancellation:
         When the grace has expired, or from outside where there is none: the future is
@@ -478,9 +478,8 @@ def future_actor(
     Raises:
         BaseException: From `execute`, what `submit` raised, or what the future holds. A
             future cancelled without an interrupt raises its own CancelledError.
-        TypeError: `submit` is not a function without parameters, or `interrupt` not one of one
-            argument.
-            From `execute`, when `submit` hands back no future.
+        TypeError: `submit` is not a function without parameters, or `interrupt` not a function
+            of one argument; from `execute`, when `submit` does not return a future.
 
     Example:
         ```python

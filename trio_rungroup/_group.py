@@ -32,9 +32,9 @@ a KeyboardInterrupt, a SystemExit or the like: `run()` never raises it in an Exc
 error *settles* the result if nothing did before. A *complaint* is what trio raises about scopes or
 nurseries left in disorder. A *stray* is a `Cancelled` raised though nobody had cancelled the actor.
 
-Every function here that trio or the user calls to run a group is protected from Ctrl-C, which waits
-for the next checkpoint then, and so is all that it calls in turn. An actor's own code is awaited
-through `_unprotected`, and still obeys at once.
+Every function here that trio or the user calls to run a group is protected from Ctrl-C, and so is
+all that it calls in turn: a Ctrl-C then waits for the next checkpoint. An actor's own code is
+awaited through `_unprotected`, and still obeys at once.
 
 Why so many functions end in `del`: trio makes a `Cancelled` inside our call of `cancel()`, and its
 traceback leads to our frames. It is the context of what the actor raises next: if one of those
@@ -149,8 +149,9 @@ class RunGroup:
     `trio.from_thread.run_sync(group.interrupt)`); `add` may come before `trio.run`.
 
     Args:
-        grace: Seconds from the first exit until every actor still running is cancelled.
-            The default, infinity, waits for as long as the actors take, as Go does.
+        grace: Seconds from the start of the stop (usually the first exit) until every actor
+            still running is cancelled. The default, infinity, waits as long as it takes, as Go
+            does.
 
     Attributes:
         grace: As given; what is set later counts from the next `run()` on.
@@ -208,8 +209,8 @@ class RunGroup:
 
         Cancellation:
             An actor with an interrupt and a finite grace (its own or the group's) is
-            shielded from cancellation from outside, so that it can stop in order; its
-            grace and a second request to stop end that. Inside such an actor
+            shielded from cancellation from outside, so that it can stop gracefully, until
+            its grace ends or a second request to stop comes. Inside such an actor
             `trio.current_effective_deadline()` does not see the deadlines outside. Every
             other actor is cancelled at once when `run()` is.
 
@@ -221,17 +222,17 @@ class RunGroup:
             grace: Seconds from the call of the interrupt until the actor is cancelled.
             ends_group: Whether a clean return ends the group. An exception always does.
             reports_started: Whether `execute` takes trio's `task_status` and calls
-                `started()`, as a function made for `nursery.start` does. To return without that
-                is trio's RuntimeError, unless the stop has begun.
+                `started()`, as a function made for `nursery.start` does. One that returns without
+                that exits with trio's RuntimeError, unless the stop has begun.
 
         Returns:
             `execute`, so that a bare `@group.add` decorates.
 
         Raises:
-            TypeError: `execute` is not an async function without parameters, or `interrupt`
-                not a function of one argument.
-            ValueError: `grace` is negative or NaN or has no interrupt to follow, or the
-                name is taken.
+            TypeError: `execute` is not an async function without parameters, `interrupt` is
+                not a function of one argument, `name` is not a str, or `grace` not a number.
+            ValueError: `grace` is negative or NaN, or finite where there is no interrupt; or
+                the name is taken.
 
         Example:
             ```python
@@ -274,24 +275,27 @@ class RunGroup:
         """Run all actors; when the first exits, interrupt all and wait for every one.
 
         `await nursery.start(group.run)` returns once all actors have begun and those with
-        `reports_started` have called `started()`; its value is `{name: started value}`. A group
-        that ends cleanly before that makes it raise trio's RuntimeError; `record.first` tells
-        who has ended it. Go: `Group.Run`.
+        `reports_started` have called `started()`; its value is `{name: started value}`. If the
+        group ends cleanly before that, `nursery.start` raises trio's RuntimeError, and
+        `record.first` tells which actor ended it. Go: `Group.Run`.
 
         Checkpoints:
             Always at least one; an empty group returns `None` after it.
 
         Cancellation:
-            A request to stop: the interrupts are called with the `trio.Cancelled`, then it
-            goes on its way. When the stop has already begun for another reason it is a
-            second request, and ends every grace at once. So it is with Ctrl-C where this is
-            awaited by the main task: the first one stops in order, the second one now. (In a
-            nursery it is not: there a group needs a `signal_actor` to hear of the second one.)
-            A second request reaches groups inside this one, too, unless no actor here has an
-            interrupt or is itself the `run` of a group. Then, once this group is stopping, a
-            `cancel()` around it (or a second Ctrl-C, where it runs in a nursery) does not end
-            the graces of groups inside. A deadline does, as it was set when the stop began, if
-            they were running then.
+            A cancellation is a request to stop: the interrupts are called with the
+            `trio.Cancelled`, and when all actors have exited, `run()` raises it, unless one of
+            them has failed. If the stop has already begun for another reason, it is a second
+            request, and ends every grace at once. The same holds for Ctrl-C if the main task
+            awaits `run()`: the first one stops the group gracefully, the second one at once. (If
+            `run()` was started in a nursery, the group hears of the second one only through a
+            `signal_actor`.)
+
+            A second request also reaches the groups inside this one, with one exception. If no
+            actor here has an interrupt or is itself the `run` of a group, and the stop has begun,
+            then a `cancel()` around this group (or a second Ctrl-C, if it runs in a nursery) does
+            not end the graces of groups inside. A deadline does, as it was set when the stop
+            began, if those groups were running then.
 
         Returns:
             What the first actor to end the group returned; `None` after `interrupt()`, or when
@@ -306,7 +310,7 @@ class RunGroup:
             RuntimeError: The group is running already; or this is not awaited in trio.
             TypeError, ValueError: `grace` was set to what is not 0 or more seconds.
 
-        Two actors that exit in the same scheduler tick: either may be first.
+        If two actors exit in the same scheduler tick, either may be first.
         """
         if not trio.lowlevel.in_trio_task():
             raise RuntimeError(
@@ -345,17 +349,17 @@ class RunGroup:
     def interrupt(self, error: BaseException | None = None) -> None:
         """Stop the group as an exit would; `run()` then returns `None`.
 
-        Does nothing when no run is under way or the stop has begun: to interrupt a group,
-        start it with `await nursery.start(group.run)`. With `run` this makes a pair, so
+        Does nothing when no run is under way or the stop has begun. So that the run is under
+        way, start it with `await nursery.start(group.run)`. With `run` this makes a pair, so
         groups nest: `outer.add(inner.run, inner.interrupt)`. When the grace of the inner group
         in the outer one ends, or all graces there do, all graces in the inner group end, too.
 
         If `error` is a `trio.Cancelled`, as the outer group passes on when it is cancelled, then
         `run()` raises the error of an actor, if one fails during the stop.
 
-        Not from a handler of `signal.signal`, which may strike in the middle of trio: use a
-        `signal_actor`, or in the handler `token.run_sync_soon(group.interrupt)`, where `token` is
-        the `trio.lowlevel.current_trio_token()` of the run.
+        Do not call this in a handler of `signal.signal`, which may run in the middle of trio's
+        own code: use a `signal_actor`, or call `token.run_sync_soon(group.interrupt)` there, where
+        `token` is the `trio.lowlevel.current_trio_token()` of the run.
 
         Args:
             error: What the interrupts are given.

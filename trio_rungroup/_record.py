@@ -122,7 +122,7 @@ class ActorRecord:
 
     @property
     def interrupt_error(self) -> BaseException | None:
-        """What its interrupt raised, if the interrupt failed, or its being cancelled did."""
+        """What its interrupt raised, or an abort function did when the actor was cancelled."""
         return self._facts.interrupt_errors.get(self._index)
 
     def __repr__(self) -> str:
@@ -139,7 +139,7 @@ class Record:
     out the middle of a group of more than 40 actors, but not the first to exit.
 
     Attributes:
-        reason: In words, what else began the stop where no actor did.
+        reason: What began the stop, in words, if no actor's exit did; else `None`.
         stopped: When the stop began, in seconds from the start of the run.
         ended: When `run()` had nothing left to wait for.
         how: How `run()` ended: "returned", "raised" or "cancelled".
@@ -233,8 +233,8 @@ class Record:
     def to_svg(self) -> str:
         """Draw the run as a picture: a row per actor, bars for time, shapes for exits.
 
-        A thick bar is an actor that runs, a thin one an actor that winds down. What a
-        notebook shows for a record; also for a file:
+        A thick bar is an actor that runs, a thin one an actor that winds down. A notebook
+        shows this picture for a record. To write it to a file:
         `pathlib.Path("run.svg").write_text(record.to_svg(), encoding="utf-8")`.
 
         Returns:

@@ -62,38 +62,37 @@ _LAST_TURNS_TIME: Final = 0.001  # seconds until we look again
 async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> None:  # noqa: ASYNC109
     """Run an actor through what a run group demands of it.
 
-    - It exits when it is interrupted, when it has begun and come to rest; also when that comes
-      at once after its start, between its first step and its second (and then in the actor's
-      own task: what asks for the current task, as a `trio.Lock` does, takes it for that).
+    - It exits when it is interrupted: once it has begun and come to rest, and also right after
+      its start, between its first step and its second. (That interrupt is called in the actor's
+      own task: what asks for the current task, as a `trio.Lock` does, gets the actor's.)
     - It exits when it is cancelled.
     - An interrupt after it has exited is harmless: it does not raise, and it returns. (Tried after
       the cancellation, and then with a `trio.Cancelled`, as in a group that is cancelled; and on an
       actor that exits by itself, if it does so at once.)
 
-    How it exits is its own business, with an error or without, also by `sys.exit()`, and so is
-    exiting before it is told to. It is taken to have come to rest a tenth of a second after all
-    tasks wait for something. An `execute` that takes longer to begin tells by trio's
-    `task_status` when it has, as for `reports_started`.
+    It may exit with an error or without, even by `sys.exit()`, and before it is told to. It counts
+    as at rest 0.1 seconds after all tasks have come to wait for something. An `execute` that takes
+    longer to begin calls `task_status.started()` when it has begun, as for `reports_started`.
 
     What is not tried: that the actor works (one that fails by itself passes), and that it ever
     calls `task_status.started()`.
 
-    An actor that does not pass is put an end to nevertheless: if it goes on when it is
-    cancelled, its tasks are ended without it. Only code that blocks the trio thread, or waits
+    An actor that does not pass is ended all the same: it is cancelled, and if it goes on, its
+    tasks are ended by force. Only code that blocks the trio thread, or waits
     for a thread that trio cannot abandon, holds the check up for as long as it takes.
 
     Cancellation:
         It may be cancelled at any time; it ends the actor first.
 
     Args:
-        factory: Makes a fresh pair each time it is called, three times in all: an actor that
-            was told to stop, and remembers it, would pass. An interrupt of `None` stands for
+        factory: Makes a fresh pair each time it is called, three times in all. (A used one might
+            pass only because it remembers that it was told to stop.) An interrupt of `None` means
             cancelling the actor. Where making a pair needs an `await`, make them beforehand:
             `made = [my_actor(await trio.open_tcp_listeners(0)) for _ in range(3)]`, then
             `await check_actor(made.pop)`.
-        timeout: Seconds that the actor has for each demand, on trio's clock or the clock on
-            the wall, whichever is faster. An autojump clock does not wait for threads,
-            sockets and processes: check with it only what waits for nothing but time.
+        timeout: Seconds that the actor has for each demand, on trio's clock or the wall clock,
+            whichever gets there first. An autojump clock does not wait for threads, sockets and
+            processes: use one only for an actor that waits for nothing but time.
 
     Raises:
         AssertionError: A demand failed. The message says which, and where the actor was
