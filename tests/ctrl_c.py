@@ -7,12 +7,18 @@ Prints how many positions there were, and then what went wrong.
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import gc
 import itertools
+import logging
 import os
 import re
 import signal
+import socket
 import sys
+import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +30,14 @@ import trio
 import trio.testing
 
 import trio_rungroup
-from trio_rungroup import RunGroup
+from trio_rungroup import (
+    RunGroup,
+    future_actor,
+    listener_actor,
+    process_actor,
+    scope_actor,
+    thread_actor,
+)
 from trio_rungroup.testing import check_actor
 
 LIBRARY = str(Path(trio_rungroup.__file__).parent)
@@ -138,6 +151,64 @@ async def checked_actor(actors: Actors, kind: str) -> None:
     await check_actor(make)
 
 
+async def ready_made_actor(actors: Actors, kind: str) -> None:
+    del actors  # what they leave behind is looked for when all is over
+    up = trio.Event()
+
+    async def end() -> None:
+        await up.wait()
+        await trio.sleep(0.001)
+
+    group = RunGroup(grace=GIVE_UP_AFTER)
+    with contextlib.ExitStack() as stack:
+        match kind:
+            case "process":
+                group.add(*process_actor(["sleep", "1000"]))
+                up.set()
+            case "thread":
+                stopping, token = threading.Event(), trio.lowlevel.current_trio_token()
+
+                def work() -> None:
+                    token.run_sync_soon(up.set)
+                    stopping.wait()
+
+                group.add(*thread_actor(work, lambda _: stopping.set()))
+            case "future":
+                pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+                group.add(*future_actor(lambda: pool.submit(time.sleep, 0.002)))
+                up.set()
+            case "scope":
+                group.add(*scope_actor(trio.CancelScope()))
+                up.set()
+            case _:
+                server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+                client = stack.enter_context(socket.create_connection(server.getsockname()))
+                client.sendall(b"hello")
+                listener = trio.SocketListener(trio.socket.from_stdlib_socket(server))
+
+                async def answer(stream: trio.abc.Stream) -> None:
+                    await stream.receive_some()
+                    up.set()
+
+                group.add(*listener_actor(answer, [listener]))
+        group.add(end)
+        await group.run()
+
+
+def look_for_what_is_left() -> None:
+    with contextlib.suppress(ChildProcessError):
+        raise AssertionError(f"a process is left: {os.waitpid(-1, os.WNOHANG)}")
+    # A thread that is abandoned has been told to stop all the same. trio keeps the idle ones.
+    give_up_at = time.monotonic() + GIVE_UP_AFTER / 2
+    while busy := [
+        thread
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread() and not thread.name.startswith("Trio thread")
+    ]:
+        assert time.monotonic() < give_up_at, busy
+        time.sleep(0.0001)
+
+
 def strike_at(position: int, second: int | None) -> tuple[Callable[..., Any], Callable[[], int]]:
     """Make a trace function that raises SIGINT at the library's n-th line, and maybe again."""
     lines = 0
@@ -192,7 +263,9 @@ def run_and_strike(
     """Run a scenario under Ctrl-C; tell whether there was such a position in it."""
     actors = Actors()
     trace, lines = strike_at(position, second)
-    clock = trio.testing.MockClock(autojump_threshold=0)
+    # That clock would jump past threads, sockets and processes.
+    is_virtual = scenario is not ready_made_actor
+    clock = trio.testing.MockClock(autojump_threshold=0) if is_virtual else None
     struck = False
 
     async def main() -> None:
@@ -207,6 +280,7 @@ def run_and_strike(
         trio.run(main, clock=clock)
     except* KeyboardInterrupt:  # bare, or out of a nursery of the scenario's own
         struck = True
+    look_for_what_is_left()
     if lines() < position:
         assert not struck
         return False
@@ -227,11 +301,17 @@ SCENARIOS = {
     "cancelled from outside, no interrupts": (cancelled_from_outside, "none"),
     "check_actor": (checked_actor, "sync"),
     "check_actor, async interrupt": (checked_actor, "async"),
+    "process_actor": (ready_made_actor, "process"),
+    "thread_actor": (ready_made_actor, "thread"),
+    "future_actor": (ready_made_actor, "future"),
+    "scope_actor": (ready_made_actor, "scope"),
+    "listener_actor": (ready_made_actor, "listener"),
 }
 
 
 def main(name: str, step: int, gap: int | None) -> None:
     scenario, kind = SCENARIOS[name]
+    logging.getLogger("trio_rungroup").addHandler(logging.NullHandler())
     gc.freeze()
     gc.disable()
     position, over = 0, False

@@ -341,6 +341,17 @@ async def test_the_interrupt_is_sigterm_and_death_by_it_a_clean_return() -> None
     assert group.record.actors[0].how == "returned"
 
 
+async def test_death_by_sigkill_after_the_interrupt_is_a_clean_return_too(tmp_path: Path) -> None:
+    script = "trap '' TERM; echo $$ > pid; exec sleep 60"
+    execute, interrupt = process_actor(script, shell=True, cwd=tmp_path)
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(execute)
+            (pid,) = await until_written(tmp_path / "pid")
+            interrupt(None)
+            os.kill(pid, signal.SIGKILL)  # as the kernel does when memory runs out
+
+
 async def test_a_process_interrupted_while_it_is_being_started_is_stopped() -> None:
     for _ in range(5):
         group = RunGroup()

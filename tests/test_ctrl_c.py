@@ -24,6 +24,7 @@ import trio_rungroup
 from trio_rungroup import RunGroup
 
 DRIVER = Path(__file__).parent / "ctrl_c.py"
+READY_MADE = ["future_actor", "listener_actor", "process_actor", "scope_actor", "thread_actor"]
 
 
 def strike(*arguments: str) -> None:
@@ -52,6 +53,20 @@ def strike(*arguments: str) -> None:
 )
 def test_promise_19_ctrl_c_at_every_line_loses_and_doubles_nothing(scenario: str) -> None:
     strike(scenario, "1")
+
+
+@pytest.mark.parametrize("scenario", READY_MADE)
+def test_promise_19_nor_does_it_in_a_ready_made_actor_or_leave_something_of_it(
+    scenario: str,
+) -> None:
+    strike(scenario, "1")
+
+
+@pytest.mark.parametrize("gap", ["1", "3", "10", "40"])
+@pytest.mark.parametrize("scenario", READY_MADE)
+@once_is_enough
+def test_promise_19_nor_does_a_second_ctrl_c_in_a_ready_made_actor(scenario: str, gap: str) -> None:
+    strike(scenario, "7", gap)
 
 
 def add_three_and_strike(

@@ -377,14 +377,17 @@ class Mailbox(trio.abc.Listener[trio.StapledStream[Any, Any]]):
         await self.arrivals.aclose()
 
 
-async def test_a_listener_of_another_kind_stops_in_order_too() -> None:
+async def test_a_listener_of_another_kind_stops_in_order_too(tcp: Address) -> None:
     send, receive = trio.open_memory_channel[trio.StapledStream[Any, Any]](0)
-    execute, interrupt = listener_actor(echo, [Mailbox(receive)])
+    listener, address = tcp.listen()
+    execute, interrupt = listener_actor(echo, [Mailbox(receive), listener])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(execute)
         ours, theirs = trio.testing.memory_stream_pair()
         await send.send(theirs)
         interrupt(None)
+        with pytest.raises(ConnectionRefusedError):
+            address.connect()
         assert await ask(ours, b"still here?") == b"<still here?>"
         with pytest.raises(trio.BrokenResourceError):
             await send.send(theirs)
