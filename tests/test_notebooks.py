@@ -97,7 +97,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_there_are_notebooks() -> None:
     assert [name[:2] for name in NAMES] == [f"{number:02}" for number in range(len(NAMES))]
-    assert len(LESSONS) == 9  # what runs for each of them below has run
+    assert len(LESSONS) == 10  # what runs for each of them below has run
 
 
 # ---- they run, and are what is stored ----
@@ -983,6 +983,167 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         """,
         ["leave the `with` before you flush"],
     ),
+    (
+        "10 is a plain function",
+        "check(pipeline)",
+        """
+        def pipeline(items, work, workers):
+            return [work(item) for item in items]
+        """,
+        ["`async def`", "!`return`"],
+    ),
+    (
+        "10 does nothing",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            return []
+        """,
+        ["no item has come to `work`", "!any order"],
+    ),
+    (
+        "10 returns a dict",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            return {item: await work(item) for item in items}
+        """,
+        ["a list is expected", "!copied"],
+    ),
+    (
+        "10 returns calls",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            return [work(item) for item in items]
+        """,
+        ["✗ each call of work is awaited", "`await work(item)`"],
+    ),
+    (
+        "10 has a queue of asyncio's",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            queue, results = asyncio.Queue(), []
+            async def worker():
+                while True:
+                    results.append(await work(await queue.get()))
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+                for item in items:
+                    await queue.put(item)
+            return results
+        """,
+        ["that is asyncio's"],
+    ),
+    (
+        "10 waits for an event that nobody sets",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            await trio.Event().wait()
+        """,
+        ["Who waits for whom?", "!sending end"],
+    ),
+    (
+        "10 asks for a value that does not come any more",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = []
+            async def worker():
+                while True:
+                    results.append(await work(await receiving.receive()))
+            sending, receiving = trio.open_memory_channel(0)
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+                async with sending:
+                    for item in items:
+                        await sending.send(item)
+            return results
+        """,
+        ["`receive()` says that it is over", "`async for`", "!your own code"],
+    ),
+    (
+        "10 counts the items",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = []
+            for number in range(len(items)):
+                results.append(await work(items[number]))
+            return results
+        """,
+        ["from a generator", "`for`"],
+    ),
+    (
+        "10 has a limiter before which all stand",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results, free = [], trio.Semaphore(workers)
+            async def one(item):
+                async with free:
+                    results.append(await work(item))
+            async with trio.open_nursery() as nursery:
+                for item in reversed([*items]):
+                    nursery.start_soon(one, item)
+                    await trio.sleep(0)
+                    await trio.sleep(0)
+            return results
+        """,
+        ["begun were d, c", "Tasks begin in any order"],
+    ),
+    (
+        "10 comes back late",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            shared, results = iter(items), []
+            async def worker():
+                for item in shared:
+                    results.append(await work(item))
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+                await trio.sleep(4)
+            return results
+        """,
+        ["after 4 s.", "!Tasks begin"],
+    ),
+    (
+        "10 cannot do without items",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = await _from_one_iterator(items, work, workers)
+            if not results:
+                await trio.sleep_forever()
+            return results
+        """,
+        ["✗ no items", "for no items, it never came back"],
+    ),
+    (
+        "10 hangs after an error",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            shared, results = iter(items), []
+            async def worker():
+                for item in shared:
+                    try:
+                        results.append(await work(item))
+                    except OSError:
+                        await trio.sleep_forever()
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+            return results
+        """,
+        ["work raised an OSError at 1 s, and it never came back", "!Do not catch"],
+    ),
 ]
 
 
@@ -1417,6 +1578,156 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "async def make_service(",
         ["as `def`, without `async`"],
     ),
+    (
+        "10 never closes the end of the items",
+        "check(pipeline)",
+        "        async with sending:\n            for item",
+        "        if True:\n            for item",
+        ["2 tasks wait for a value", "one sending end still open"],
+    ),
+    (
+        "10 leaves the end open that clones were made of",
+        "check(pipeline)",
+        "async with items_to_do, sending_results:",
+        "async with items_to_do:",
+        ["one task waits for a value", "the one that clones were made of"],
+    ),
+    (
+        "10 collects after the block",
+        "check(pipeline)",
+        "        async with results:\n            return",
+        "    async with results:\n        return",
+        ["2 tasks wait to send", "after the nursery's block"],
+    ),
+    (
+        "10 makes no clone for those who send",
+        "check(pipeline)",
+        "sending_results.clone()",
+        "sending_results",
+        ["ClosedResourceError", "`clone()` of its own"],
+    ),
+    (
+        "10 makes no clone for those who receive",
+        "check(pipeline)",
+        "items_to_do.clone()",
+        "items_to_do",
+        ["BrokenResourceError", "whoever shares it needs a `clone()`"],
+    ),
+    (
+        "10 closes the end of the collector",
+        "check(pipeline)",
+        "        async with results:\n            return [result async for result in results]",
+        "        async with results:\n            return []",
+        ["BrokenResourceError", "every receiving end is closed"],
+    ),
+    (
+        "10 does not await the sends",
+        "check(pipeline)",
+        "await sending.send(item)",
+        "sending.send(item)",
+        ["no item has come to `work`", "Is each `send` awaited"],
+    ),
+    (
+        "10 does not wait for a place",
+        "check(pipeline)",
+        "await sending.send(item)",
+        "sending.send_nowait(item)",
+        ["ends in `_nowait` does not wait", "!your own code"],
+    ),
+    (
+        "10 does not await the work",
+        "check(pipeline)",
+        "await work(item)",
+        "work(item)",
+        ["`await work(item)`", "!any order"],
+    ),
+    (
+        "10 works twice",
+        "check(pipeline)",
+        "await sending.send(await work(item))",
+        "await sending.send([await work(item), await work(item)][0])",
+        ["✗ each item is worked on once", "called were: "],
+    ),
+    (
+        "10 does not send the results",
+        "check(pipeline)",
+        "await sending.send(await work(item))",
+        "await work(item)",
+        ["✗ all results are there", "send what `work` returns"],
+    ),
+    (
+        "10 has one worker",
+        "check(pipeline)",
+        "range(workers)",
+        "range(1)",
+        ["it took 6.75 s: one after the other", "two tasks"],
+    ),
+    (
+        "10 has a worker for each item",
+        "check(pipeline)",
+        "range(workers)",
+        "range(4)",
+        ["it took 3 s: all at once", "as there are workers"],
+    ),
+    (
+        "10 does not obey the number of workers",
+        "check(pipeline)",
+        "range(workers)",
+        "range(2)",
+        ["it took 3 s in place of 2", "what it is told"],
+    ),
+    (
+        "10 has much room for the items",
+        "check(pipeline)",
+        "sending_items, items_to_do = trio.open_memory_channel[Any](0)",
+        "sending_items, items_to_do = trio.open_memory_channel[Any](100)",
+        ["38 items more", "room for 0"],
+    ),
+    (
+        "10 goes through the channel with for",
+        "check(pipeline)",
+        "async for item in receiving",
+        "for item in receiving",
+        ["gone through with `async for`", "!your own code"],
+    ),
+    (
+        "10 goes through the items with async for",
+        "check(pipeline)",
+        "for item in items:",
+        "async for item in items:",
+        ["a plain `for`", "!nursery"],
+    ),
+    (
+        "10 starts a call",
+        "check(pipeline)",
+        "nursery.start_soon(produce, sending_items)",
+        "nursery.start_soon(produce(sending_items))",
+        ["the function and its arguments"],
+    ),
+    (
+        "10 shields the work",
+        "check(pipeline)",
+        "                await sending.send(await work(item))",
+        "                with trio.CancelScope(shield=True):\n"
+        "                    result = await work(item)\n"
+        "                await sending.send(result)",
+        ["✗ an error of work comes out at once", "a shield"],
+    ),
+    (
+        "10 catches the error",
+        "check(pipeline)",
+        "                await sending.send(await work(item))",
+        "                with contextlib.suppress(OSError):\n"
+        "                    await sending.send(await work(item))",
+        ["✗ an error of work comes out at once", "Do not catch it"],
+    ),
+    (
+        "10 looks whether there is a result",
+        "check(pipeline)",
+        "result async for result in results]",
+        "result async for result in results if result]",
+        ["✗ five workers and three items", "Do not look at a value"],
+    ),
 ]
 
 
@@ -1473,7 +1784,7 @@ def test_what_is_asyncios_is_named_where_jupyters_loop_runs() -> None:
     assert "in place of `asyncio.gather` open a nursery" in " ".join(shown.split())
 
 
-@pytest.mark.parametrize("number", [f"{number:02}" for number in range(2, 8)])
+@pytest.mark.parametrize("number", ["02", "03", "04", "05", "06", "07", "10"])
 def test_a_stub_gets_one_line_and_a_hint(number: str) -> None:
     name = next(name for name in LESSONS if name.startswith(number))
     shown = shown_for(module_of("exercises", number), f"check({function_of(name)})", stub_of(name))
