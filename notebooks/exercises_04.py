@@ -24,10 +24,10 @@ _FIRST_HINT = (
 )
 
 _ONE_DEEPER = (
-    "One thing more. Yours takes the error out of a group, and trusts the order in there. In a "
-    "single nursery that is the order of time, so it is right here. One nursery deeper, as in the "
-    "cell of `outer` above, it would be wrong. To be independent of it, keep each error in its own "
-    "task, where it happens."
+    "One thing more. Yours takes the error out of a group, and relies on the order in it. In a "
+    "single nursery that is the order in time, so it is right here. One nursery deeper, as in the "
+    "cell of `outer` above, it would be wrong. To be independent of that order, catch each error "
+    "in its own task, where it happens."
 )
 
 _SIGNATURE = re.compile("plain function|positional argument")
@@ -158,7 +158,7 @@ def check(first_error: FirstError) -> None:
             four,
             1.5,
         ),
-        _Scene("cancelled from outside at 3 s: so it is", [patient()], None, 3.0, limit=3),
+        _Scene("cancelled from outside at 3 s, it obeys", [patient()], None, 3.0, limit=3),
     ]
     demands: list[tuple[object, str, str]] = []
     for scene in scenes:

@@ -286,7 +286,7 @@ class _Replay:
             return "every interrupt is given the error of the first exit, None if it was clean."
         if len(ours) < len(go):
             return (
-                "an actor was cancelled while it was still stopping in order. Interrupt, then "
+                "an actor was cancelled while it was still stopping gracefully. Interrupt, then "
                 "wait: the end of the nursery waits for all by itself."
             )
         if ours == go and self.outcome.ended > self.trace["returned_at"]:
@@ -379,10 +379,10 @@ def check(run_group: RunGroupFn) -> None:
         print(f"✓ all {count} traces: the same events in the same order, the same result")
         outcome = attempt(_cancelled_at_3_s, run_group)
         if outcome.value is not True or outcome.ended != 3:
-            print("  at the same time.\n✗ cancelled from outside at 3 s: so it is")
+            print("  at the same time.\n✗ cancelled from outside at 3 s, it obeys")
             show_hint(
-                f"no trace of Go's has that, for nobody can cancel a goroutine; {outcome}. Let "
-                "`Cancelled` through, and put no shield around it all."
+                f"none of Go's traces tests this, for nobody can cancel a goroutine; {outcome}. "
+                "Let `Cancelled` through, and put no shield around everything."
             )
             return
         print("  at the same time. This is a run group.")

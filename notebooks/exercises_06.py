@@ -267,8 +267,8 @@ def check(make_reporter: MakeReporter) -> None:
             "cancelled from outside, while a report hangs, it obeys as well",
             (
                 "a shield around the report keeps out the end of a grace, too: nobody could stop "
-                "a report that hangs. Let the interrupt spare the report: it need not cancel "
-                f"anything. Cancelled at 1 s, {stuck.outcome}."
+                "a report that hangs. The interrupt can leave the report alone: it need not "
+                f"cancel anything. Cancelled at 1 s, {stuck.outcome}."
             ),
         ),
     )
@@ -291,7 +291,7 @@ def _why_not_returned(*runs: _Run) -> str:
     if busy.never_ends or (busy.exited is not None and busy.exited > 2):
         return f"{_TOLD_WHILE_BUSY} {busy}"
     return (
-        "an actor that stops as it is told returns. Without an interrupt of its own it is "
+        "an actor that stops when told to *returns*. Without an interrupt of its own it is "
         f"cancelled; and it should not stop unless told. {' '.join(map(str, runs))}"
     )
 

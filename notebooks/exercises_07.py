@@ -178,7 +178,7 @@ def check(flusher: Flusher) -> None:
         ),
         (
             isinstance(fails.ended.error, OSError) and fails.began == [30.0],
-            "an error of flush() is its error, and ends it",
+            "an error of flush() comes out, and ends the actor",
             (
                 "the error came out in a group: a nursery of yours has wrapped it. Do without, by "
                 f"a time limit around the wait for an event. {fails}"

@@ -110,7 +110,7 @@ def _check(stoppable: Stoppable, client: Client) -> None:
         ),
         (
             0 < first.steps_later < second.steps_at_end and second.took > 0,
-            "a second one, at the same time, does not mind",
+            "a second one, at the same time, runs on undisturbed",
             f"each needs an event of its own, and pure=False. {first} The second: {second}",
         ),
         (

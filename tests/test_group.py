@@ -1700,7 +1700,7 @@ async def test_promise_11_of_a_first_one_that_leaves_a_scope_open_both_errors_ar
         assert caplog.messages[1:] == []  # the first: that the other one's grace has ended
     else:
         assert raised is error
-        assert caplog.messages[0].startswith("actor 'odd' raised an error beside the one")
+        assert caplog.messages[0].startswith("actor 'odd' raised an error besides the one")
         assert "stack corrupted" in str(error.__notes__)
     cancelled.clear()
 

@@ -87,7 +87,7 @@ class Parameters:
 here = Parameters()
 NEEDS_SOME = r"needs some; write group.add\(functools.partial\("
 NEEDS_STATUS = r"needs a task_status: write group.add\(..., reports_started=True\)"
-TAKES_NONE = r"does not take what reports_started=True .*async def execute\(\*, task_status\)"
+TAKES_NONE = r"takes no keyword task_status, .*async def execute\(\*, task_status\)"
 
 
 @pytest.mark.parametrize(

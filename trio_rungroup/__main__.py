@@ -48,7 +48,7 @@ _CHUNK: Final = 65536  # bytes read at once
 _LONGEST_LINE: Final = 16 * _CHUNK  # bytes; a longer one is passed on as several
 _ECHO: Final = 0.1  # seconds in which timeout(1) sends its signal twice: to us, and to our group
 _LAST_WORDS: Final = 1.0  # seconds to pass on what is left when somebody wants us to end
-_FILES: Final = 5  # open files for each command: two pipes, and what trio waits for its exit by
+_FILES: Final = 5  # open files for each command: two pipes (4), and what trio waits by (1)
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what a terminal would obey
@@ -100,7 +100,7 @@ def main() -> int:
     # the 0.3 seconds until here, in which Python imports us).
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # Were it ignored, as whoever starts us may have it, nobody's exit status could be had.
+    # If whoever starts us has set it to be ignored, we could get no exit status.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # A standard stream that was closed would be what is opened next (or has been since: trio's
     # import of ctypes makes libffi open a file), and our output end up in that.
@@ -242,7 +242,7 @@ def _seconds(text: str) -> float:
 
 
 def _allow_open_files(number: int) -> None:
-    """Raise our limit, which the commands inherit, where it would not do; only for hundreds."""
+    """Raise our limit, which the commands inherit, if it is too low for so many of them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limits = [each for each in (number, hard) if each != resource.RLIM_INFINITY]
     if soft != resource.RLIM_INFINITY and soft < min(limits):
@@ -412,8 +412,8 @@ async def _signals() -> AsyncGenerator[Callable[[], Awaitable[int]]]:
     if not wanted:
         yield trio.sleep_forever
         return
-    # One that comes when all is over goes back to the handler from before. It finds one that
-    # only notes it, for it must not keep us from telling how it went.
+    # trio passes a signal that comes when all is over to the handler set here. That only notes it,
+    # so that it cannot keep us from telling how it went.
     noted: list[int] = []
     before = {each: signal.signal(each, lambda number, _: noted.append(number)) for each in wanted}
     with trio.open_signal_receiver(*wanted) as arrivals:

@@ -255,7 +255,7 @@ def process_actor(
         nonlocal process, interrupted, starting
         interrupted, starting = False, trio.CancelScope()
         started, failed = None, False
-        with starting:  # which may take long: trio starts it in one of the 40 threads for all
+        with starting:  # may take long: trio does it in one of its 40 shared threads
             process = started = await trio.lowlevel.open_process(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -363,7 +363,7 @@ def listener_actor(
     def interrupt(error: BaseException | None) -> None:  # noqa: ARG001 - it is told to everyone
         if accepting is None or handlers is None:
             return
-        # Before the closing, which gives an error to those who wait to accept.
+        # Before the closing, which would make a pending accept() raise.
         accepting.cancel(reason="listener_actor was interrupted")
         for listener in ours:
             if (listening := _socket_of(listener)) is None:

@@ -53,7 +53,7 @@ def as_grace(grace: float) -> float:
 
 
 def check_execute(execute: object, *, reports_started: bool | None) -> None:
-    """Refuse what cannot be an actor's `execute`; None leaves its parameters to somebody else."""
+    """Refuse what cannot be an actor's `execute`; None leaves its parameters unchecked."""
     code = getattr(execute, "__code__", None)
     if type(code) is CodeType and code.co_flags & CO_COROUTINE:
         parameters = code.co_argcount + code.co_kwonlyargcount
@@ -109,7 +109,7 @@ def _check_parameters(execute: object, code: CodeType, *, reports_started: bool 
     name = code.co_qualname
     if reports_started and not takes_status:
         raise TypeError(
-            f"{name} does not take what reports_started=True has it called with; write "
+            f"{name} takes no keyword task_status, which reports_started=True passes; write "
             "`async def execute(*, task_status):`, and call task_status.started() in it"
         )
     if "task_status" in needed and not reports_started:
@@ -151,7 +151,7 @@ def check_interrupt(interrupt: object) -> None:
         name = default_name(interrupt)
         raise TypeError(
             f"the interrupt {name} is called with one argument, the error of the first exit, "
-            f"and cannot take it; write `lambda error: ...` around it"
+            "which it cannot take; write `lambda error: ...` to wrap it"
         )
 
 

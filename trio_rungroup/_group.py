@@ -11,7 +11,7 @@ after it, as itself. Three kinds of task take part:
 - an actor's task (`_Run.run_actor`) runs one actor and records how it exited;
 - the calling task (`_Run.drive`) starts them, sleeps until the stop begins, calls the
   interrupts, and waits for all to exit: it is the one in which a cancellation from outside, or
-  Ctrl-C, becomes a stop. Where the stop lasts, it ends graces and warns (`_Watch`);
+  Ctrl-C, becomes a stop. If the stop is long, it ends graces and warns (`_Watch`);
 - one more task (`_Run.await_interrupts`) takes over at the first async interrupt, and calls the
   rest, so that a slow one cannot keep the calling task from ending graces.
 
@@ -80,7 +80,7 @@ from ._record import ALL_RETURNED, Facts, How, Record, class_name, describe, sho
 from ._where import where
 
 _log: Final = logging.getLogger("trio_rungroup")
-_PATIENCE: Final = 10.0  # seconds that a stop may take before it is told what it waits for
+_PATIENCE: Final = 10.0  # seconds that a stop may take before we log what it waits for
 _MOST_NOTED: Final = 100  # later errors that fit into a note
 _CALLER: Final = "the task that awaits run()"
 _LOG_HANDLER: Final = "a handler of the log"
@@ -491,7 +491,7 @@ class _Run:
     # ---- the calling task ----
 
     async def drive(self) -> tuple[object, BaseException | None]:
-        """Run everything; hand back what `run()` is to return, and what it is to raise."""
+        """Run everything; return what `run()` is to return, and what it is to raise."""
         error: BaseException | None = None
         complaints: Sequence[BaseException] = ()
         try:
@@ -522,12 +522,12 @@ class _Run:
                 if rest is not None:
                     self.keep("a task", rest, settles=True)
                 del complaint, rest
-            # Give back what the first one gave.
+            # Pass on what the first one did.
             self.record.ended = self.now()
             error = self.error if self.bare is None else self.bare
             if error is None:
-                # A cancellation from outside was absorbed, to stop in order: now it goes on
-                # its way.
+                # A cancellation from outside was absorbed, to stop gracefully: now it is
+                # raised.
                 error = await _request_from_outside() or self.stray
             self.conclude(error)
             return self.value, error
@@ -558,11 +558,11 @@ class _Run:
 
     async def wait_for_stop(self) -> None:
         # An actor whose grace is over may run this group to clean up. Then we are cancelled from
-        # the first, and will hear of no second request: our graces end as the stop begins.
+        # the start, and will hear of no second request: our graces end as the stop begins.
         is_out_of_grace = _actor_around_is_out_of_grace(self.caller) and _is_cancelled()
         error: BaseException | None = None
         try:
-            if not self.stopped:  # as an instrument of trio's may do, before we sleep
+            if not self.stopped:  # a trio instrument may stop us before we sleep
                 await self.sleep()
         except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
             error = exc
@@ -635,7 +635,7 @@ class _Run:
         return trio.lowlevel.Abort.SUCCEEDED
 
     def asked_to_stop(self, error: BaseException, *, begins: bool, who: str = _CALLER) -> None:
-        """Take what asks us to stop: a cancellation from outside, or Ctrl-C."""
+        """Act on a request to stop: a cancellation from outside, or Ctrl-C."""
         reason = _CANCELLED_OUTSIDE
         if is_a(error, trio.Cancelled):
             self.cancelled_outside = True
@@ -647,7 +647,7 @@ class _Run:
         if begins:
             self.stop(error)
             self.cause, self.record.reason = error, reason  # which abort_sleep() does not know
-        elif not is_a(error, Exception):  # such a one is no request: a task status raised it
+        elif not is_a(error, Exception):  # an Exception comes from a task status
             self.end_all_graces(_SECOND_REQUEST)
         del error
 
@@ -765,7 +765,7 @@ class _Run:
     def is_cancelled_from_outside(self, index: int) -> bool:
         """Tell whether an actor that raised was being cancelled, and not by its own group.
 
-        Its error then goes before the `Cancelled` that `run()` would raise.
+        Its error then replaces the `Cancelled` that `run()` would raise.
         """
         if self.cause is not None and without_cancelled(self.cause) is None:
             return True  # that began the stop, here or in the group around this one
@@ -778,8 +778,8 @@ class _Run:
     def forward_started(self) -> None:
         """Tell `nursery.start` that all have begun, and reported it where they do.
 
-        In a group that is such an actor itself, it is the group around it that is told, and the
-        next one, as long as each was the last. A loop: hundreds may be inside each other.
+        If this group is such an actor itself, the group around it is told instead, and so on, as
+        long as each was the last. A loop: hundreds may be inside each other.
         """
         run = self
         error: BaseException | None = None
@@ -813,10 +813,10 @@ class _Run:
     async def begin_anyway(
         self, coroutine: _Coroutine, error: BaseException | None, who: str
     ) -> BaseException | None:
-        """Begin a coroutine that Ctrl-C kept from its first line, which the next one may do again.
+        """Begin a coroutine that Ctrl-C kept from its first line, as the next Ctrl-C may again.
 
-        It runs in a cancelled scope, so to its first checkpoint, or for as long as it shields
-        itself; the Ctrl-C does not wait for that. Hands back what comes out.
+        It runs in a cancelled scope, so only to its first checkpoint, or for as long as it shields
+        itself; the Ctrl-C does not wait for that. Returns what it raises.
         """
         while (
             is_a(error, KeyboardInterrupt)
@@ -878,8 +878,8 @@ class _Run:
     def call_interrupts(self, *, is_cancelled: bool | None = None) -> _Coroutine | None:
         """Call the interrupts, in the order of `add`, until there is one to be awaited.
 
-        `is_cancelled`: whether the current task is, if that is known. To ask takes long in groups
-        that are nested deeply.
+        `is_cancelled`: whether the current task is, if that is known. Finding out is slow in deeply
+        nested groups.
         """
         reason = error = pending = result = None
         for index in self.not_interrupted:
@@ -1026,7 +1026,7 @@ class _Run:
 
     def keep_later(self, who: str, error: BaseException) -> None:
         self.later.append(f"{who} raised {describe(error)}")
-        when = "after the stop had begun" if self.stopped else "beside the one that ends the group"
+        when = "after the stop had begun" if self.stopped else "besides the one that ends the group"
         self.log(f"%s raised an error {when}", who, error=error)
         del error
 
@@ -1086,7 +1086,7 @@ class _Run:
 
 @final
 class _Watch:
-    """The watch of the calling task over a stop that lasts: it ends graces, and warns."""
+    """The calling task's watch over a stop that takes long: it ends graces and warns."""
 
     def __init__(self, run: _Run) -> None:
         self.run = run
@@ -1134,7 +1134,7 @@ class _Watch:
             self.run.wake()
 
     def have_patience_again(self) -> None:
-        """Warn in ten seconds at the latest, also if that has been done before."""
+        """Warn within ten seconds, even if that has been done before."""
         self.patience_ends = min(self.patience_ends, self.run.clock.current_time() + _PATIENCE)
         self.run.wake()
 
@@ -1278,7 +1278,7 @@ def _error_of_cancelling(scope: trio.CancelScope, reason: str) -> BaseException 
 
 
 async def _request_from_outside() -> BaseException | None:
-    """Look whether the current task is cancelled, or has to be told of Ctrl-C, and by what."""
+    """Return what a checkpoint would raise now, `Cancelled` or Ctrl-C; `None` if nothing."""
     try:
         # Not trio.current_effective_deadline(): that asks all the scopes around us, which for
         # a thousand nested groups takes twice as long as all the rest.
@@ -1299,8 +1299,8 @@ def _effective_deadline() -> float:
     try:
         return trio.current_effective_deadline()
     except RecursionError:
-        # It asks the scopes around us one inside the other, and hundreds of nested groups
-        # are too many; but it stops at once where it meets a cancelled one.
+        # It asks the scopes around us recursively, and hundreds of nested groups are too
+        # many; but it stops at the first one that is cancelled.
         return math.inf
 
 
@@ -1336,8 +1336,8 @@ def _actor_around_is_out_of_grace(task: trio.lowlevel.Task) -> bool:
 def _actor_in(task: trio.lowlevel.Task) -> int | None:
     """Find the index of the actor that a task runs; `None` if it runs none.
 
-    Seldom needed, so it is asked for the `index` it was started with: a list of the tasks would
-    take 1 % of every run.
+    Seldom needed, so we read the `index` out of its coroutine: a list of the tasks would take 1 %
+    of every run.
     """
     if getattr(task.coro, "cr_code", None) is not _Run.run_actor.__code__:
         return None

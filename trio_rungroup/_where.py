@@ -17,7 +17,7 @@ def where(tasks: Iterable[tuple[str, trio.lowlevel.Task]]) -> str:
     lines: list[str] = []
     for who, task in tasks:
         places = [_UNKNOWN]
-        with contextlib.suppress(Exception):  # what is only told must not be in the way of a stop
+        with contextlib.suppress(Exception):  # mere information must not hold up a stop
             places = _places(task)
         more = f" and {len(places) - _MOST_PLACES} more" if len(places) > _MOST_PLACES else ""
         lines.append(f"\n  {who} at {', '.join(places[:_MOST_PLACES])}{more}")

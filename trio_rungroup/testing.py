@@ -3,7 +3,7 @@
 # `check_actor` must come back from an actor that never does. Each demand is tried on a fresh
 # pair, in a task of its own. What does not exit is first asked to, by cancelling its scope,
 # and then made to: trio takes every step of a task by way of `task.context.run`, so whoever
-# replaces that context has the task's next steps in hand. `_LastTurns` gives the coroutine a
+# replaces that context controls the task's next steps. `_LastTurns` gives the coroutine a
 # few more turns to unwind in, and then ends the task without it. Nothing is left running.
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ _WANTED: Final = (
     "called"
 )
 _SETTLES: Final = 0.1  # seconds to come to rest in
-# Seconds until we look whether it has exited by itself. It has more time at first; one that does so
-# only later has not had too little time before, but shares something with the one before.
+# Seconds until we look whether it has exited by itself. The first pair gets more: so if only a
+# later one exits, that is not for want of time; it shares something with an earlier one.
 _LOOKS_AFTER: Final = {_STOPS: _SETTLES, _OBEYS: 0.02}
 _MORE_TURNS: Final = 100
 _LAST_PATIENCE: Final = 1.0  # seconds from being asked to exit to being made to
@@ -133,8 +133,8 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
         if trial.exited_untold and not exited_untold[0]:
             raise TypeError(
                 f"{_WANTED}; it returned the same one again, or one that shares something with an "
-                "earlier one, and that exited before it was told to: write check_actor(lambda: "
-                "my_actor(...)), and have all that it uses made anew"
+                "earlier one: it exited before it was told to; write check_actor(lambda: "
+                "my_actor(...)), and make everything that it uses anew"
             )
 
 
