@@ -199,6 +199,40 @@ def test_a_generator_function_given_as_the_interrupt_is_refused(function: Any) -
     assert list(plain_generator(None)) == [None]
 
 
+class Interrupter:
+    """Can be called, and its call makes a generator."""
+
+    def __init__(self, function: Callable[[Any], object]) -> None:
+        self.function = function
+
+    def __call__(self, error: BaseException | None) -> object:
+        return self.function(error)
+
+
+@pytest.mark.parametrize("function", [lambda _: generator(), plain_generator])
+async def test_a_generator_that_an_interrupt_returns_is_an_error(
+    function: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = RunGroup()
+    group.add(trio.lowlevel.checkpoint)
+    group.add(trio.sleep_forever, Interrupter(function))  # which would wait for ever
+    await group.run()
+    assert group.record is not None
+    error = group.record.actors[1].interrupt_error
+    assert isinstance(error, TypeError)
+    assert str(error) == (
+        "the interrupt Interrupter returned a generator, which would never run; "
+        "use a sync or async function"
+    )
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("error", ["stop", ValueError, 5])
+def test_what_is_no_exception_is_refused_as_the_cause_of_a_stop(error: Any) -> None:
+    with pytest.raises(TypeError, match=r"an exception or None, .*; write group\.interrupt"):
+        RunGroup().interrupt(error)
+
+
 async def test_a_generator_that_is_a_coroutine_is_awaited() -> None:
     group = RunGroup()
     group.add(trio.lowlevel.checkpoint, coroutine_by_yield)

@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeAlias
 
@@ -223,6 +223,17 @@ def test_an_interrupt_may_end_in_the_cancellation_it_is_given(is_async: bool) ->
 async def test_an_interrupt_that_raises_the_error_it_is_given_has_failed(is_async: bool) -> None:
     with pytest.raises(AssertionError, match="the interrupt raised RuntimeError"):
         await check_actor(raises_again(BaseException, is_async=is_async))
+
+
+async def test_an_interrupt_that_returns_a_generator_is_found() -> None:
+    def factory() -> Pair:
+        return trio.sleep_forever, lambda _: iter_nothing()
+
+    def iter_nothing() -> Iterator[None]:
+        yield  # pragma: no cover - which never runs is what this is about
+
+    with pytest.raises(AssertionError, match=r"the interrupt raised TypeError: .* a generator"):
+        await check_actor(factory)
 
 
 async def test_an_interrupt_that_can_only_do_with_errors_is_found() -> None:

@@ -74,10 +74,11 @@ All output is passed on before the end, however slow its reader is; but after a 
 until one second after the grace. At the end, a timeline goes to standard error.
 
 The commands cannot read from the terminal: their standard input is empty, and one that
-reads /dev/tty, as for a password, is suspended. If trio-rungroup itself is killed (SIGKILL),
-its commands are killed too, on Linux, except those with a session of their own and those
-whose environment does not show our mark (cleared by env -i, overwritten by a long process
-title, or hidden). A command that has become another user's (sudo) cannot be stopped at all."""
+reads /dev/tty, as for a password, is suspended. Ctrl-Z suspends trio-rungroup alone: they
+run on. If trio-rungroup itself is killed (SIGKILL), its commands are killed too, on Linux,
+except those with a session of their own and those whose environment does not show our mark
+(cleared by env -i, overwritten by a long process title, or hidden). A command that has
+become another user's (sudo) cannot be stopped at all."""
 
 _OTHER_PICTURES: Final = {".gif", ".jpeg", ".jpg", ".pdf", ".png", ".webp"}
 _EPILOG: Final = """\

@@ -386,7 +386,7 @@ def thread_actor(
 
     It never waits for one of the 40 threads that `trio.to_thread` shares out. The function
     can call back with `trio.from_thread` and sees the context variables of the group's
-    caller.
+    caller. When it has returned, trio keeps the idle thread for ten seconds, to use it again.
 
     The interrupt is called in the trio thread, possibly before the first line of the
     function has run. So it should set what stays set: an event, a closed socket, an item in

@@ -155,6 +155,15 @@ def check_interrupt(interrupt: object) -> None:
         )
 
 
+def check_cause(error: BaseException | None) -> None:
+    """Refuse what no interrupt expects to be given."""
+    if error is not None and not isinstance(error, BaseException):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"interrupt() takes an exception or None, not {_kind(error)}; write "
+            'group.interrupt(RuntimeError("..."))'
+        )
+
+
 def refuse_parameters(function: Callable[..., object]) -> None:
     """Refuse what cannot be called without arguments."""
     try:
@@ -229,6 +238,20 @@ def as_coroutine(result: object, function: Callable[..., object]) -> Coroutine[A
         "Make it `async def`, or run it in a thread of its own: "
         "group.add(*thread_actor(execute, interrupt))"
     )
+
+
+def to_await(
+    result: object, interrupt: Callable[..., object]
+) -> Coroutine[Any, Any, object] | None:
+    """Check what an interrupt handed back: a coroutine, if there is something to await."""
+    if inspect.isawaitable(result):
+        return as_coroutine(result, interrupt)
+    if inspect.isasyncgen(result) or inspect.isgenerator(result):
+        raise TypeError(
+            f"the interrupt {default_name(interrupt)} returned a generator, which would never run; "
+            "use a sync or async function"
+        )
+    return None
 
 
 def asyncio_hint(error: BaseException) -> str:

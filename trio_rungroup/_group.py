@@ -63,8 +63,10 @@ from ._checks import (
     as_coroutine,
     as_grace,
     asyncio_hint,
+    check_cause,
     check_execute,
     check_interrupt,
+    to_await,
     unique_name,
 )
 from ._errors import (
@@ -216,7 +218,8 @@ class RunGroup:
 
         Args:
             execute: An async function without parameters.
-            interrupt: A function of one argument, sync or async.
+            interrupt: A function of one argument, sync or async. It sees the context variables of
+                the task that awaits `run()`.
             name: For the record, notes and logs; unique in the group. The default is the
                 function's qualified name, with ` #2`, ` #3`, … if it is taken.
             grace: Seconds from the call of the interrupt until the actor is cancelled.
@@ -366,7 +369,9 @@ class RunGroup:
 
         Raises:
             RuntimeError: The group runs, but not in this thread and its `trio.run`.
+            TypeError: `error` is not an exception.
         """
+        check_cause(error)
         run = self._current
         if run is None:
             return
@@ -898,14 +903,14 @@ class _Run:
             is_cancelled = None  # an interrupt may cancel what is around us
             try:
                 result = interrupt(self.cause)
-                if result is not None and inspect.isawaitable(result):
-                    pending = as_coroutine(result, interrupt)
-                    self.awaited_index = index
+                if result is not None:
+                    pending = to_await(result, interrupt)
             except BaseException as exc:  # noqa: BLE001 - kept below
                 error = exc
             del interrupt
             result = None  # like `interrupt`, it may belong to what will hold an actor's error
             if pending is not None:
+                self.awaited_index = index
                 return pending
             if error is not None:
                 self.interrupt_failed(index, error)

@@ -29,6 +29,7 @@ from ._checks import (
     check_interrupt,
     default_name,
     refuse_parameters,
+    to_await,
 )
 from ._errors import bare_in
 from ._record import describe, shorten
@@ -277,8 +278,8 @@ class _Trial(trio.abc.Instrument):
             return
         try:
             result = self.context.run(self.interrupt, error)
-            if inspect.isawaitable(result):
-                coroutine = as_coroutine(result, self.interrupt)
+            coroutine = to_await(result, self.interrupt)
+            if coroutine is not None:
                 self.begin(f"the interrupt of {self.name}", lambda: coroutine)
                 self.lives[-1].given = error
         except trio.Cancelled:  # the one it was given: it has not failed, as in a group
