@@ -381,9 +381,15 @@ async def test_a_process_that_no_thread_is_free_to_start_can_be_interrupted() ->
     assert group.record.actors[0].how == "returned"
 
 
-@pytest.mark.parametrize("first", ["pass", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
+@pytest.mark.parametrize(
+    ("first", "grace", "how"),
+    [
+        ("pass", PATIENCE, "returned"),
+        ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", 0.2, "cancelled"),
+    ],
+)
 async def test_a_process_that_leaves_its_group_is_told_and_killed_all_the_same(
-    tmp_path: Path, first: str
+    tmp_path: Path, first: str, grace: float, how: str
 ) -> None:
     pids = tmp_path / "pids"
     group = RunGroup()
@@ -392,7 +398,7 @@ async def test_a_process_that_leaves_its_group_is_told_and_killed_all_the_same(
         f"{first}; "
         f"pathlib.Path({str(pids)!r}).write_text(f'{{os.getpid()}}\\n'); time.sleep(60)"
     )
-    group.add(*process_actor(python(code)), grace=0.2)
+    group.add(*process_actor(python(code)), grace=grace)
 
     async def stop() -> None:
         await until_written(pids)
@@ -401,6 +407,8 @@ async def test_a_process_that_leaves_its_group_is_told_and_killed_all_the_same(
     with trio.fail_after(PATIENCE):
         await group.run()
     assert [is_alive(pid) for pid in await until_written(pids)] == [False]
+    assert group.record is not None
+    assert group.record.actors[0].how == how
 
 
 async def test_the_whole_process_group_is_told(tmp_path: Path) -> None:
