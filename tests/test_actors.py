@@ -154,6 +154,18 @@ async def test_signal_actor_refuses_what_is_no_signal() -> None:
             signal_actor(number)
 
 
+async def test_signal_actor_needs_no_signal_that_windows_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SIGKILL", "SIGSTOP", "SIGHUP"):
+        monkeypatch.delattr(signal, name)
+    group = RunGroup()
+    group.add(*signal_actor())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        group.interrupt()
+
+
 async def test_signal_actor_takes_a_signal_without_a_name() -> None:
     group, number = RunGroup(), signal.SIGRTMIN + 1
     group.add(*signal_actor(number))

@@ -615,8 +615,9 @@ def _signal(number: int) -> int:
         )
     if number not in signal.valid_signals():
         raise ValueError(f"there is no signal {number}")
-    if number in (signal.SIGKILL, signal.SIGSTOP):
-        raise ValueError(f"no process can wait for {_name(number)}")
+    name = _name(number)
+    if name in ("SIGKILL", "SIGSTOP"):  # Windows does not have them
+        raise ValueError(f"no process can wait for {name}")
     return number
 
 
