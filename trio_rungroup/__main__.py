@@ -68,8 +68,8 @@ of more than a mebibyte as several). When the first command exits, the others ge
 and those that are still running when the grace ends get SIGKILL. Ctrl-C, SIGTERM, SIGHUP or
 SIGQUIT stops all of them in the same way; a second signal kills them at once. (A later
 SIGHUP does not count, nor the same signal again within 0.1 seconds: timeout(1) sends it
-twice.) What a command leaves behind when it exits is killed: at once, or if the command was
-told to stop, when the grace ends, but after 10 seconds at most.
+twice.) What a command leaves behind in its process group when it exits is killed: at once,
+or if the command was told to stop, when the grace ends, but after 10 seconds at most.
 All output is passed on before the end, however slow its reader is; but after a signal, only
 until one second after the grace. At the end, a timeline goes to standard error.
 
@@ -90,9 +90,10 @@ example:
   programs 'stdbuf -oL' may help. Where a shell is needed: 'sh -c "..."'.)
 
 exit status:
-  that of the first command to exit; 128 + n if signal n ended it, or all of them; 141 if
-  nobody reads the output; 127 if a program is not found, 126 if it cannot be started; 2
-  for wrong arguments; 1 if what the commands write, or FILE.svg, cannot be written."""
+  that of the first command to exit; 128 + n if signal n ended it, or stopped us before
+  one had exited. In place of 0: 141 if nobody reads the output, 1 if what the commands
+  write, or FILE.svg, cannot be written. 127 if a program is not found, 126 if it cannot be
+  started; 2 for wrong arguments, or if FILE.svg cannot be opened at the start."""
 
 
 def main() -> int:

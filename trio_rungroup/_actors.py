@@ -207,8 +207,9 @@ def process_actor(
 
     The process leads a process group of its own. What it starts belongs to that group too, unless
     it leaves it, as a daemon does. The interrupt sends SIGTERM to the whole group (and SIGCONT, in
-    case it is stopped); after it, death by SIGTERM or SIGKILL is a clean return. Where the process
-    has not been started yet, the actor returns without it.
+    case it is stopped); after it, death by SIGTERM or SIGKILL is a clean return (of one that is
+    killed because its grace has ended, the record says "cancelled"). Where the process has not been
+    started yet, the actor returns without it.
 
     When the process exits, what is left of its group is killed before the actor returns: at once,
     or, if the actor has been interrupted, when it has not ended within 10 seconds. So what a shell
@@ -218,13 +219,15 @@ def process_actor(
     /dev/tty suspends it. If your own program dies without clean-up (of SIGKILL, a second SIGTERM,
     a SIGHUP that nobody waits for), its processes run on. So for a program in a terminal use
     `signal_actor(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)`, and ignore SIGHUP before
-    `trio.run`, for bash sends it twice: `signal.signal(signal.SIGHUP, signal.SIG_IGN)`.
+    `trio.run`, for it may come twice, from bash and from the kernel:
+    `signal.signal(signal.SIGHUP, signal.SIG_IGN)`.
 
     Cancellation:
-        When the grace has expired, or from outside where there is none: SIGKILL to the group;
-        the actor exits once the process is reaped. Give the actor a grace when adding it, for
-        a process may ignore SIGTERM. One that has become another user's, as by sudo, hears
-        nothing of us: it runs on, and the actor raises a PermissionError.
+        When the grace has expired, or from outside where there is none: SIGKILL to the group (an
+        instant after the SIGTERM of the interrupt, if it is from outside); the actor exits once the
+        process is reaped. Give the actor a grace when adding it, for a process may ignore SIGTERM.
+        One that has become another user's, as by sudo, hears nothing of us: it runs on, and the
+        actor raises a PermissionError.
 
     Args:
         command: As for `trio.run_process`: a sequence of strings, or a string with
@@ -235,9 +238,9 @@ def process_actor(
     Raises:
         subprocess.CalledProcessError: From `execute`, when the exit status is not 0.
         OSError: From `execute`, when the process cannot be started, or not be killed.
-        TypeError: The command is no list of words; or an option is a pipe, is for text or for
-            pipes only (nobody would read them), is unknown to `trio.lowlevel.open_process`, or is
-            one that this function sets itself.
+        TypeError: The command is not a list of words; or an option is a pipe (nobody would read
+            it), is for text or buffers, or is one that this function sets itself; from `execute`,
+            when an option is unknown to `trio.lowlevel.open_process`.
         ValueError: The command is empty.
         NotImplementedError: On Windows.
 
@@ -451,14 +454,15 @@ def future_actor(
     `dask.distributed`, Parsl, `mpi4py.futures`: any with `add_done_callback`, `result`,
     `cancel` and `cancelled`. No thread waits for it.
 
-    Without an interrupt the future is cancelled. That keeps work from being begun; but most
-    engines do not stop what is running (the actor waits for it, or on dask forgets it), and
-    Parsl refuses altogether. For that, pass an interrupt that the work listens to, such as
-    the `set` of a `distributed.Event`. A future cancelled after its interrupt is a clean
+    Without an interrupt the future is cancelled. That keeps work from being begun; but most engines
+    do not stop what is running (the actor waits for it, or on dask forgets it), and Parsl refuses
+    altogether, so that the interrupt fails. For that, pass an interrupt that the work listens to,
+    such as the `set` of a `distributed.Event`. A future cancelled after its interrupt is a clean
     return.
 
-    Ctrl-C in a terminal reaches the processes of a pool as well; work that it ends after the
-    interrupt is a clean return, too. So that they may finish their work, let them ignore it:
+    Ctrl-C in a terminal reaches the processes of a pool as well. Work that it ends after the
+    interrupt is a clean return, too; if it ends before, `run()` raises its KeyboardInterrupt in
+    place of a `SignalReceived`. So that they may finish their work, let them ignore it:
     `ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))`.
     It reaches the workers of a `distributed.LocalCluster`, too: have `client.run` call a function
     there that ignores SIGINT in the same way.

@@ -156,7 +156,7 @@ class RunGroup:
             does.
 
     Attributes:
-        grace: As given; what is set later counts from the next `run()` on.
+        grace: As given, as a float; what is set later counts from the next `run()` on.
         record: What happened in the last run, or is happening in this one; `None` before the
             first.
 
@@ -212,9 +212,9 @@ class RunGroup:
         Cancellation:
             An actor with an interrupt and a finite grace (its own or the group's) is
             shielded from cancellation from outside, so that it can stop gracefully, until
-            its grace ends or a second request to stop comes. Inside such an actor
-            `trio.current_effective_deadline()` does not see the deadlines outside. Every
-            other actor is cancelled at once when `run()` is.
+            its grace ends or a second request to stop comes (`run` says what is one). Inside
+            such an actor `trio.current_effective_deadline()` does not see the deadlines
+            outside. Every other actor is cancelled at once when `run()` is.
 
         Args:
             execute: An async function without parameters.
@@ -234,6 +234,7 @@ class RunGroup:
         Raises:
             TypeError: `execute` is not an async function without parameters, `interrupt` is
                 not a function of one argument, `name` is not a str, or `grace` not a number.
+                (What only its call shows not to be async makes its actor exit with this.)
             ValueError: `grace` is negative or NaN, or finite where there is no interrupt; or
                 the name is taken.
 
@@ -283,16 +284,17 @@ class RunGroup:
         `record.first` tells which actor ended it. Go: `Group.Run`.
 
         Checkpoints:
-            Always at least one; an empty group returns `None` after it.
+            At least one, unless it is refused; an empty group returns `None` after it.
 
         Cancellation:
             A cancellation is a request to stop: the interrupts are called with the
-            `trio.Cancelled`, and when all actors have exited, `run()` raises it, unless one of
-            them has failed. If the stop has already begun for another reason, it is a second
-            request, and ends every grace at once. The same holds for Ctrl-C if the main task
-            awaits `run()`: the first one stops the group gracefully, the second one at once. (If
-            `run()` was started in a nursery, the group hears of the second one only through a
-            `signal_actor`.)
+            `trio.Cancelled`, and when all actors have exited, `run()` raises `Cancelled`, unless
+            one of them has failed. If the stop has already begun for another reason, it is a
+            second request, and ends every grace at once. But two cancellations are one request:
+            after a first one, another timeout around `run()` shortens no grace. The same holds
+            for Ctrl-C if the main task awaits `run()`: the first one stops the group gracefully,
+            the second one at once, whatever began the stop. (If `run()` was started in a nursery,
+            the group hears of the second one only through a `signal_actor`.)
 
             A second request also reaches the groups inside this one, with one exception. If no
             actor here has an interrupt or is itself the `run` of a group, and the stop has begun,

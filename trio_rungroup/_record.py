@@ -136,7 +136,7 @@ class Record:
 
     `actors` has an entry for each actor, and `first` is that of the one whose exit ended the group.
     `str()` of it is a text timeline; a notebook shows it as the picture of `to_svg()`. Both leave
-    out the middle of a group of more than 40 actors, but not the first to exit.
+    out the middle of a group of more than 41 actors, but not the first to exit.
 
     Attributes:
         reason: What began the stop, in words, if no actor's exit did; else `None`.
@@ -239,7 +239,7 @@ class Record:
 
         Returns:
             An SVG element 720 pixels wide, without scripts, styles or links. A group of
-            more than 40 actors is shown without its middle.
+            more than 41 actors is shown without its middle.
         """
         # Here, so that importing the package does not import an XML library.
         from ._picture import draw  # noqa: PLC0415

@@ -98,8 +98,9 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
     Raises:
         AssertionError: A demand failed. The message says which, and where the actor was
             waiting; the cause is the exception that the interrupt raised, if it did.
-        TypeError: `factory` does not make fresh pairs of an async function without parameters
-            (but `task_status`) and an interrupt; or `timeout` is not a number.
+        TypeError: `factory` does not make pairs of an async function without parameters (but
+            `task_status`) and an interrupt, or, as far as that shows, makes the same one again;
+            or `timeout` is not a number.
         ValueError: `timeout` is not more than 0.
         RuntimeError: trio's clock is a `MockClock` that stands still.
         KeyboardInterrupt: Somebody has pressed Ctrl-C; or the actor raised it, which looks the
