@@ -856,7 +856,11 @@ class _Run:
         first: int | None = None,
         reason: str | None = None,
     ) -> None:
-        """Begin the stop, and wake the calling task, which carries it out."""
+        """Begin the stop, and wake the calling task, which carries it out a tick later.
+
+        To do so at once would make a run of two actors 7 % faster. But an actor whose sleep ends in
+        this very tick would then be cancelled before it can exit.
+        """
         had_begun = self.stopped
         self.begin_stop(cause, first, reason)
         try:
