@@ -28,6 +28,7 @@ import inspect
 import itertools
 import logging
 import math
+import re
 import signal
 import sys
 import types
@@ -1823,7 +1824,8 @@ class Exits(logging.Handler):
     """What some programs do at the first error that is logged."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        raise SystemExit(3)
+        if record.levelno == logging.ERROR:
+            raise SystemExit(3)
 
 
 async def raised_where_the_log_exits(group: RunGroup) -> BaseException:
@@ -2183,7 +2185,7 @@ async def test_promise_12_an_error_that_it_was_raised_while_handling_is_in_its_c
     assert bare.__context__ is own
     assert own.__context__ is first
     assert first.__context__ is None
-    assert caplog.messages == []
+    assert not any(record.exc_info for record in caplog.records)  # no later error
 
 
 @pytest.mark.parametrize("shared", ["the bare one", "further down", "the next"])
@@ -2205,7 +2207,7 @@ async def test_promise_12_where_two_contexts_cannot_be_made_one_the_error_is_a_l
     assert await raised_by(group) is bare
     if shared == "the next":
         assert (bare.__context__, first.__context__, both.__context__) == (first, both, None)
-        assert caplog.messages == []
+        assert not any(record.exc_info for record in caplog.records)
     else:
         assert [error.__context__ for error in (first, own, bare)] == contexts
         assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [first]
@@ -3214,9 +3216,117 @@ async def test_promise_17_who_stays_after_all_graces_have_ended_is_named_ten_sec
     group.add(functools.partial(stubborn, 500), ignore, name="without one")
     with trio.move_on_after(request_at), times_of_logging(times):
         await group.run()
-    assert times == ([11] if request_at == 2 else [11, 25])
-    assert caplog.text.count("'without one'") == 1
-    assert caplog.text.count("'with a grace'") == 1
+    assert times == ([2, 11] if request_at == 2 else [11, 15, 25])
+    asked_again = caplog.messages[0 if request_at == 2 else 1]
+    assert asked_again.startswith("cancelled because the grace has ended (asked a second time to ")
+    assert caplog.text.count("'without one'") == 1  # the timeout has cancelled it, too
+    assert caplog.text.count("'with a grace'") == 2
+
+
+async def test_promise_17_whose_grace_a_second_request_ends_is_named(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group, inner, innermost = RunGroup(grace=50), RunGroup(), RunGroup()
+    innermost.add(wait_here, ignore)
+    inner.add(innermost.run, innermost.interrupt, name="innermost", grace=40)
+    inner.add(wait_here, ignore, name="inside", grace=40)
+    group.add(functools.partial(give, 1, None))
+    group.add(inner.run, inner.interrupt, name="inner")
+    group.add(wait_here, ignore, grace=20, name="direct")
+    group.add(wait_here, name="cancelled already")
+    with trio.move_on_after(3):
+        await group.run()
+    ended = "cancelled because the grace has ended"
+    messages = [message for message in caplog.messages if message.startswith(ended)]
+    around, inside = (re.sub(r"\S+:[0-9]+ in ", "", message) for message in messages)
+    assert around == (
+        f"{ended} (asked a second time to stop):\n"
+        "  'inner' at stubborn, stubborn\n"  # found wherever it is inside
+        "  'direct' at stubborn"
+    )
+    assert inside == f"{ended} (asked a second time to stop):\n  'inside' at stubborn"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
+async def test_promise_17_also_if_ctrl_c_or_an_exit_is_that_request(
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+) -> None:
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None))
+    group.add(trio.sleep_forever, ignore, name="without a grace")
+    group.add(functools.partial(fail, 2, error), ignore)
+    assert await raised_by(group) is error
+    (message,) = caplog.messages
+    assert message.partition(" at /")[0] == (
+        f"cancelled because the grace has ended ({type(error).__name__} during the stop):\n"
+        "  'without a grace'"
+    )
+
+
+async def test_promise_17_where_no_grace_has_begun_none_is_said_to_have_ended(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stop_and_cancel() -> None:
+        await trio.sleep(1)
+        group.interrupt()
+        outside.cancel(reason="in the same tick")
+        await trio.sleep_forever()
+
+    group = RunGroup(grace=50)
+    group.add(stop_and_cancel)
+    group.add(trio.sleep_forever, ignore)
+    with trio.CancelScope() as outside:
+        await group.run()
+    assert group.record is not None
+    assert group.record.ended == 1
+    assert caplog.messages == []
+
+
+async def test_promise_17_who_has_not_been_interrupted_yet_is_named_apart(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hang(error: BaseException | None) -> None:
+        await trio.sleep_forever()
+
+    group = RunGroup()
+    group.add(wait_here, name="told")
+    group.add(trio.sleep_forever, hang, grace=20, name="hanging")
+    group.add(trio.sleep_forever, name="innocent")
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    told, innocent = caplog.messages[0].split("\nnot interrupted yet:\n  ")
+    assert [line.partition(" at /")[0] for line in told.splitlines()] == [
+        "the stop has been waiting for 10 s for:",
+        "  'told'",
+        "  the interrupt of actor 'hanging'",
+    ]
+    assert innocent.startswith("'innocent' at ")
+
+
+async def test_promise_17_also_if_what_holds_it_up_has_been_named_before(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hang(error: BaseException | None) -> None:
+        await stubborn(100)
+
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None))
+    group.add(trio.sleep_forever, hang, name="hanging")
+    group.add(wait_here, ignore, grace=200, name="later")
+    with trio.move_on_after(15):
+        await group.run()
+    at_11, at_15, at_25 = caplog.messages
+    assert at_11.startswith(
+        "the stop has been waiting for 10 s for:\n  'hanging' at "  # and its interrupt
+    )
+    assert at_15.startswith(
+        "cancelled because the grace has ended (asked a second time to stop):\n  'later' at "
+    )
+    assert at_25.startswith(
+        "the stop has been waiting for 10 s for:\nnot interrupted yet:\n  'later' at "
+    )
 
 
 async def test_promise_17_whose_interrupt_has_failed_is_named_for_there_is_no_grace_to_come(

@@ -990,6 +990,7 @@ class _Run:
 
         Where the nursery's scope stands for all, `cancel_all()` has cancelled them.
         """
+        ended: list[int] = []
         if self.graces_over is None:
             self.graces_over = reason
             self.graces_ended_at = self.clock.current_time()
@@ -997,9 +998,46 @@ class _Run:
                 self.watch.have_patience_again()
             if self.interrupt_scope is not None:
                 self.cancel(self.awaited_index, reason, self.interrupt_scope)
+            ended = [] if reason == _GRACE_OVER else self.in_a_grace()  # else the watch tells
             for index in range(len(self.scopes)):
                 self.cancel(index, reason)
         _end_graces_inside(self.nursery.child_tasks)  # every time: one may have begun meanwhile
+        if ended:
+            self.log_cancelled(ended, self.tasks(), reason)
+
+    def not_cancelled(self, indices: Iterable[int]) -> list[int]:
+        """Find the actors that are still running, and whose scope nobody has cancelled."""
+        if not self.scopes:
+            return []
+        return [i for i in indices if not (self.has_exited(i) or self.scopes[i].cancel_called)]
+
+    def in_a_grace(self) -> list[int]:
+        """Find those whose grace a second request ends."""
+        if self.facts.interrupted[0] == math.inf:
+            return []  # none has begun
+        running = self.not_cancelled(range(self.number))
+        if _is_cancelled():  # which the others have heard of by themselves
+            running = [index for index in running if self.scopes[index].shield]
+        if _actor_around_is_out_of_grace(self.caller):
+            # The group around this one has told of what is inside. Each would do so again, and for
+            # hundreds of groups inside each other that would take seconds.
+            executes = self.actors.executes
+            running = [index for index in running if not _is_run_of_a_group(executes[index])]
+        return running
+
+    def log_cancelled(
+        self, ended: list[int], tasks: dict[int, trio.lowlevel.Task], reason: str
+    ) -> None:
+        """Tell whose grace has ended, and where each was waiting."""
+        because = "" if reason == _GRACE_OVER else f" ({reason})"
+        places = where((self.name(index), tasks[index]) for index in ended)
+        del tasks
+        self.log(f"cancelled because the grace has ended{because}:%s", places)
+
+    def tasks(self) -> dict[int, trio.lowlevel.Task]:
+        """Find the tasks of the actors that have not exited."""
+        tasks = self.nursery.child_tasks
+        return {index: task for task in tasks if (index := _actor_in(task)) is not None}
 
     def is_out_of_grace(self, task: trio.lowlevel.Task) -> bool:
         """Tell whether the grace of an actor, or of an interrupt, has ended, given its task."""
@@ -1167,8 +1205,8 @@ class _Watch:
         all_are_due = now >= run.group_deadline and run.graces_over is None
         if all_are_due:
             due = list(range(run.number))
-        left = [index for index in due if not run.has_exited(index)]
-        ended = [index for index in left if run.scopes and not run.scopes[index].cancel_called]
+        ended = run.not_cancelled(due)
+        self.named.update(ended)
         if all_are_due:
             run.end_all_graces(_GRACE_OVER)
         else:
@@ -1176,18 +1214,18 @@ class _Watch:
                 # Its scope has the same deadline, but trio may not have acted on it yet.
                 run.cancel(run.awaited_index, _GRACE_OVER, run.interrupt_scope)
                 _end_graces_inside([run.interrupts_task])
+            left = [index for index in due if not run.has_exited(index)]
             for index in left:
                 run.cancel(index, _GRACE_OVER)
             _end_graces_inside([self.tasks[index] for index in left])
         if ended:
-            places = where((run.name(index), self.tasks[index]) for index in ended)
-            self.named.update(ended)
-            run.log("cancelled because the grace has ended:%s", places)
+            run.log_cancelled(ended, self.tasks, _GRACE_OVER)
 
     def warn_if_due(self, now: float) -> None:
         """Name those that no grace will end, or no longer, and what holds up the interrupts."""
         run = self.run
         waiting: list[tuple[str, trio.lowlevel.Task]] = []
+        yet_to_be_told: list[tuple[str, trio.lowlevel.Task]] = []
         name_interrupt = now >= self.interrupt_is_late_at()
         if now >= self.patience_ends:
             self.patience_ends = math.inf
@@ -1199,14 +1237,20 @@ class _Watch:
                 and self.has_no_grace_to_come(index)
             ]
             self.named.update(endless)
-            waiting = [(run.name(index), self.tasks[index]) for index in endless]
+            for index in endless:
+                is_told = run.facts.interrupted[index] < math.inf
+                named = waiting if is_told else yet_to_be_told
+                named.append((run.name(index), self.tasks[index]))
             name_interrupt = name_interrupt or self.is_held_up_by_an_interrupt()
         if name_interrupt:
             self.interrupts_named.add(run.awaited_index)
             who = f"the interrupt of {run.who(run.awaited_index)}"
             waiting.append((who, run.interrupts_task))
-        if waiting:
-            run.log(f"the stop has been waiting for {_PATIENCE:g} s for:%s", where(waiting))
+        if waiting or yet_to_be_told:
+            places = where(waiting)
+            if yet_to_be_told:
+                places += f"\nnot interrupted yet:{where(yet_to_be_told)}"
+            run.log(f"the stop has been waiting for {_PATIENCE:g} s for:%s", places)
 
     def is_held_up_by_an_interrupt(self) -> bool:
         """Tell whether to name an interrupt: no grace will end it, or others wait for it."""
@@ -1236,9 +1280,8 @@ class _Watch:
 
     @functools.cached_property
     def tasks(self) -> dict[int, trio.lowlevel.Task]:
-        """The tasks of the actors that have not exited when this is first wanted."""
-        tasks = self.run.nursery.child_tasks
-        return {index: task for task in tasks if (index := _actor_in(task)) is not None}
+        """The tasks of the actors that had not exited when this was first wanted."""
+        return self.run.tasks()
 
 
 @final
