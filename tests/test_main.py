@@ -431,6 +431,7 @@ def test_a_second_signal_kills_all_at_once() -> None:
         read_until(process.stderr, b"received signal SIGINT")
         process.send_signal(signal.SIGTERM)
         status, _, err = end(process)
+    assert b"grace has ended (asked a second time to stop): 'sh' 'sh #2'\n" in err
     assert err.count(b"  cancelled") == 2
     assert status == 128 + signal.SIGINT
 
@@ -616,7 +617,7 @@ def test_ctrl_c_in_a_terminal_stops_all_in_order_and_reaches_nobody_else() -> No
         assert process.wait(PATIENCE) == 128 + signal.SIGINT
     assert screen.count(b" | bye\r\n") == 2
     assert b" | int\r\n" not in screen
-    assert b"the 2 actors are interrupted" in screen
+    assert b"\nreceived signal SIGINT; the 2 actors are interrupted\r\n" in screen
     assert b"Traceback" not in screen
 
 
@@ -714,15 +715,18 @@ def test_a_closed_output_stops_all_in_order_without_a_traceback(stderr: int) -> 
         err = read_all(process.stderr) if process.stderr is not None else b""
         assert process.wait(PATIENCE) == 128 + signal.SIGPIPE
     assert Path("bye").exists()
+    if stderr == subprocess.PIPE:
+        assert b"\nnobody reads standard output; the 2 actors are interrupted\n" in err
     assert b"Exception" not in err
     assert b"Traceback" not in err
 
 
 def test_a_full_disk_stops_all_in_order_and_is_told() -> None:
     with Path("/dev/full").open("wb") as full:
-        done = run("--quiet", "yes", FOREVER, stdout=full)
-    assert done.stderr == (
+        done = run("yes", FOREVER, stdout=full)
+    assert done.stderr.startswith(
         b"trio-rungroup: cannot write to standard output: No space left on device\n"
+        b"\nstandard output failed; the 2 actors are interrupted\n"
     )
     assert done.returncode == 1
 

@@ -56,6 +56,7 @@ _QUOTED: Final = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
 _ESCAPES: Final = {"$": "$", "`": "`", "\n": ""}
 
 _Execute: TypeAlias = Callable[[], Awaitable[object]]
+_Stop: TypeAlias = Callable[[Exception, str], None]
 
 _QUOTE: Final = "each command is one argument, in quotes: 'sleep 5'"
 _SHELL: Final = "no shell runs it: where you need one, write 'sh -c \"...\"'"
@@ -308,7 +309,13 @@ def _kill_all(mark: bytes, session: int) -> None:  # pragma: no cover - as above
 async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tuple[int, Record]:
     """Run the commands until the last one is reaped; hand back the exit status too."""
     group = RunGroup()
-    out, err = outputs = _outputs(group.interrupt)
+    reasons: list[str] = []
+
+    def stop(error: Exception, reason: str) -> None:
+        reasons.append(reason)
+        group.interrupt(error)
+
+    out, err = outputs = _outputs(stop)
     commands: dict[str, list[str]] = {}
     for words in options.commands:
         name = _CONTROL.sub("?", Path(words[0]).name)
@@ -322,9 +329,11 @@ async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tupl
         )
         group.add(_ending(execute, pair), interrupt, name=name, grace=options.grace)
         pipes += pair
-    stopped_by = await _run_group(group, pipes, err, options.grace)
+    stopped_by = await _run_group(group, pipes, err, options.grace, stop)
     record = group.record
     assert record is not None
+    if record.first is None:  # not "interrupt() was called": the reader has called nothing
+        record.reason = reasons[0]
     status, messages = _outcome(record, stopped_by, outputs)
     for message in messages:
         await err.write(_line(f"trio-rungroup: {message}"))
@@ -351,7 +360,9 @@ def _ending(execute: _Execute, pipes: Sequence[_Pipe]) -> _Execute:
     return command
 
 
-async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grace: float) -> int:
+async def _run_group(
+    group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grace: float, stop: _Stop
+) -> int:
     """Run the group, and pass on its output; stop at the first signal, kill at the second.
 
     Hands back the first.
@@ -394,7 +405,7 @@ async def _run_group(group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grac
                     say(f"{received}: no longer waiting for the output to be read")
                 elif not stopped_by:
                     stopped_by, stopped_at = number, trio.current_time()
-                    group.interrupt(received)
+                    stop(received, str(received))
                     last_words_end = trio.current_time() + grace + _LAST_WORDS
                     say(f"{received}: stopping; a second signal kills")
                 elif number == stopped_by and trio.current_time() <= stopped_at + _ECHO:
@@ -454,10 +465,10 @@ def _outcome(record: Record, stopped_by: int, outputs: Sequence[_Output]) -> tup
 class _Output:
     """Our standard output or error: whole lines, one writer at a time."""
 
-    def __init__(self, fd: int, name: str, on_failure: Callable[[OSError], None]) -> None:
+    def __init__(self, fd: int, name: str, stop: _Stop) -> None:
         self.fd = fd
         self.name = name
-        self.on_failure = on_failure
+        self.stop = stop
         colourless = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         self.coloured = os.isatty(fd) and not colourless
         self.turn = trio.Lock()
@@ -478,11 +489,13 @@ class _Output:
                 self.usable = True
             except OSError as error:
                 self.failure = error
-                self.on_failure(error)
+                nobody_reads = isinstance(error, BrokenPipeError)
+                reason = f"nobody reads {self.name}" if nobody_reads else f"{self.name} failed"
+                self.stop(error, reason)
 
 
-def _outputs(on_failure: Callable[[OSError], None]) -> tuple[_Output, _Output]:
-    out, err = _Output(1, "standard output", on_failure), _Output(2, "standard error", on_failure)
+def _outputs(stop: _Stop) -> tuple[_Output, _Output]:
+    out, err = _Output(1, "standard output", stop), _Output(2, "standard error", stop)
     if os.path.sameopenfile(1, 2):  # a terminal, or 2>&1
         err.turn = out.turn
     return out, err
