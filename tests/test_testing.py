@@ -407,7 +407,7 @@ STOPS_AT_ONCE = "it must exit when it is interrupted at once after its start, bu
 OBEYS = "it must exit when it is cancelled, but "
 HARMLESS = "an interrupt after it has exited must be harmless, but "
 RAISED = "the interrupt raised IndexError: list index out of range"
-WAITS = "after 0.1 s it is waiting:"
+WAITS = "after 0.1 s it is waiting"
 
 
 @pytest.mark.parametrize(
@@ -485,6 +485,20 @@ async def test_the_message_can_be_read() -> None:
     )
     assert lines[1].startswith(f"  'shields_itself.<locals>.shield' at {__file__}:")
     assert lines[1].endswith(" in shields_itself.<locals>.shield")
+
+
+async def test_on_an_autojump_clock_it_says_what_that_does_not_wait_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    with pytest.raises(AssertionError) as caught:
+        await check_actor(shields_itself, timeout=3600)
+    assert (
+        str(caught.value)
+        .splitlines()[0]
+        .endswith(
+            "after 3600 s it is waiting (a MockClock waits for no thread, socket or process):"
+        )
+    )
 
 
 @pytest.mark.parametrize("factory", [deaf, swallows_everything, swallows_in_nurseries])

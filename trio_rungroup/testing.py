@@ -308,7 +308,10 @@ class _Trial(trio.abc.Instrument):
             return
         lives = [life for life in self.lives if not life.exited.is_set()]
         if late := [(repr(shorten(life.name)), life.task) for life in lives]:
-            self.fault = f"after {self.timeout:g} s it is waiting:{where(late)}"
+            hint = ""
+            if isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock):
+                hint = " (a MockClock waits for no thread, socket or process)"
+            self.fault = f"after {self.timeout:g} s it is waiting{hint}:{where(late)}"
 
     def has_failed_to_interrupt(self) -> bool:
         """Find fault with an async interrupt that has raised an error."""
