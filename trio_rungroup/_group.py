@@ -281,7 +281,8 @@ class RunGroup:
         `await nursery.start(group.run)` returns once all actors have begun and those with
         `reports_started` have called `started()`; its value is `{name: started value}`. If the
         group ends cleanly before that, `nursery.start` raises trio's RuntimeError, and
-        `record.first` tells which actor ended it. Go: `Group.Run`.
+        `record.first` tells which actor ended it. `task_status` may also be an object of your own,
+        whose `started()` is called with that value. Go: `Group.Run`.
 
         Checkpoints:
             At least one, unless it is refused; an empty group returns `None` after it.
