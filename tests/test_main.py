@@ -652,6 +652,80 @@ def test_killing_the_command_kills_what_it_has_started() -> None:
     wait_for_the_guard()
 
 
+def killed(process: subprocess.Popen[bytes], *, words: bytes) -> int:
+    """Do as `pkill -9 -f` does."""
+    for pid, command_line in processes().items():
+        if words in command_line:
+            os.kill(pid, signal.SIGKILL)
+    return end(process)[0]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard needs /proc")
+@pytest.mark.parametrize("words", [b"trio_rungroup", b"sleep 1000"])
+def test_killing_all_that_has_some_words_in_its_command_line_does_not_kill_the_guard(
+    words: bytes,
+) -> None:
+    with started(
+        WAITS, STUBBORN, f"sh -c {shlex.quote('sleep 999 & echo ready; wait')}"
+    ) as process:
+        read_lines(process.stdout, 3)
+        assert killed(process, words=words) == -signal.SIGKILL
+    wait_for_the_guard()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard needs /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_meant_for_the_command_does_not_end_the_guard(number: signal.Signals) -> None:
+    with started(STUBBORN) as process:
+        read_lines(process.stdout, 1)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        guard = int(children.read_text())
+        assert wait_until(lambda: Path(f"/proc/{guard}/comm").read_text("ascii") == "guard\n")
+        os.kill(guard, number)
+        process.kill()
+        end(process)
+    wait_for_the_guard()
+
+
+def apart(script: str) -> str:
+    """Make a command that runs a script in a process group of its own, and dies when told to."""
+    return f"sh -c {shlex.quote(f'timeout 1000 sh -c {shlex.quote(script)}; true')}"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is found in /proc")
+def test_what_has_made_a_process_group_of_its_own_is_told_to_stop_at_the_end() -> None:
+    script = "trap ': > bye; exit' TERM; touch here; while :; do sleep 0.05; done"
+    done = run("--quiet", apart(script), when("here", "exit 3"))
+    assert done.returncode == 3
+    assert Path("bye").exists()
+    assert done.stderr.startswith(
+        b"trio-rungroup: stopping what the commands have left behind: timeout ("
+    )
+    assert b"), sh (" in done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is found in /proc")
+def test_and_killed_when_it_does_not_even_if_nobody_reads_what_is_said_of_it() -> None:
+    script = "trap '' TERM; touch here; while :; do sleep 0.05; done"
+    with full_pipe() as (_, write_end):
+        command = ("--quiet", "--grace", "0.3", apart(script), when("here", "exit 3"))
+        with started(*command, stderr=write_end) as process:
+            os.close(write_end)
+            assert process.wait(PATIENCE) == 3
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is found in /proc")
+def test_a_second_signal_kills_that_at_once_too() -> None:
+    script = "trap '' TERM; touch here; while :; do sleep 0.05; done"
+    with started("--grace", "1000", apart(script), STUBBORN) as process:
+        assert wait_until(Path("here").exists)
+        read_lines(process.stdout, 1)
+        process.send_signal(signal.SIGINT)
+        read_until(process.stderr, b"received signal SIGINT")
+        process.send_signal(signal.SIGTERM)
+        assert end(process)[0] == 128 + signal.SIGINT
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard needs /proc")
 def test_killing_the_command_also_ends_one_that_runs_inside() -> None:
     with started(f"{shlex.join(COMMAND)} {shlex.quote(WAITS)}") as process:

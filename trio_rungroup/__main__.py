@@ -4,8 +4,8 @@ How the output travels. Each command writes into two pipes of ours. A task per p
 what has come, up to 64 KiB, puts the command's name before each line and writes it all at
 once, in a thread: whoever reads our output may be slow, and then the commands are held back
 by their pipes, while signals are attended to as ever. A command has exited, for its group,
-when its process has, and what that has left is gone; what it has written by then is passed
-on, however long that takes.
+when its process has, and what that has left is gone; what has been written when all have
+exited is passed on, however long that takes.
 
 Against the one end that nobody can prepare for, SIGKILL, there is a guard: see `_guarded`.
 """
@@ -21,6 +21,7 @@ import argparse
 import contextlib
 import fcntl
 import functools
+import inspect
 import itertools
 import logging
 import math
@@ -33,14 +34,13 @@ import shutil
 import signal
 import subprocess
 import termios
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Generator, Sequence
 from pathlib import Path
 from typing import Final, TextIO, TypeAlias
 
 import trio
 
-from trio_rungroup import Record, RunGroup, SignalReceived, process_actor
+from trio_rungroup import Record, RunGroup, SignalReceived, _guard, process_actor
 
 # SIGHUP (the terminal was closed) and SIGQUIT (its Ctrl-\) would leave the commands behind.
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -48,9 +48,12 @@ _CHUNK: Final = 65536  # bytes read at once
 _LONGEST_LINE: Final = 16 * _CHUNK  # bytes; a longer one is passed on as several
 _ECHO: Final = 0.1  # seconds in which timeout(1) sends its signal twice: to us, and to our group
 _LAST_WORDS: Final = 1.0  # seconds to pass on what is left when somebody wants us to end
+_LOOKS_AGAIN: Final = 0.02  # seconds until it looks whether what it has told to end has ended
 _FILES: Final = 5  # open files for each command: two pipes (4), and what trio waits by (1)
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
 
+_MARK: Final = "TRIO_RUNGROUP_PID"  # an environment variable of all that the commands start
+_SHOWS_ENVIRONMENTS: Final = Path("/proc/self/environ").exists()  # Linux does
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what a terminal would obey
 _QUOTED: Final = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
 _ESCAPES: Final = {"$": "$", "`": "`", "\n": ""}
@@ -70,16 +73,19 @@ and those that are still running when the grace ends get SIGKILL. Ctrl-C, SIGTER
 SIGQUIT stops all of them in the same way; a second signal kills them at once. (A later
 SIGHUP does not count, nor the same signal again within 0.1 seconds: timeout(1) sends it
 twice.) What a command leaves behind in its process group when it exits is killed: at once,
-or if the command was told to stop, when the grace ends, but after 10 seconds at most.
+or if the command was told to stop, when the grace ends, but after 10 seconds at most. What
+has made a process group of its own, as timeout(1) does, is not stopped with its command: on
+Linux it gets SIGTERM when all commands have exited, and SIGKILL when it has had the grace.
 All output is passed on before the end, however slow its reader is; but after a signal, only
 until one second after the grace. At the end, a timeline goes to standard error.
 
 The commands cannot read from the terminal: their standard input is empty, and one that
-reads /dev/tty, as for a password, is suspended. Ctrl-Z suspends trio-rungroup alone: they
-run on. If trio-rungroup itself is killed (SIGKILL), its commands are killed too, on Linux,
-except those with a session of their own and those whose environment does not show our mark
-(cleared by env -i, overwritten by a long process title, or hidden). A command that has
-become another user's (sudo) cannot be stopped at all."""
+reads /dev/tty, as for a password, or changes the terminal's settings, is suspended. Ctrl-Z
+suspends trio-rungroup alone: they run on. If trio-rungroup itself is killed (SIGKILL), its
+commands are killed too, on Linux, except those with a session of their own and those whose
+environment does not show our mark (cleared by env -i, overwritten by a long process title,
+or hidden). A command that has become another user's (sudo) cannot be stopped at all. As process
+1 of a container, run it under an init (docker run --init): it waits for no orphans."""
 
 _OTHER_PICTURES: Final = {".gif", ".jpeg", ".jpg", ".pdf", ".png", ".webp"}
 _EPILOG: Final = """\
@@ -92,7 +98,8 @@ example:
 
 exit status:
   that of the first command to exit; 128 + n if signal n ended it, or stopped us before
-  one had exited. In place of 0: 141 if nobody reads the output, 1 if what the commands
+  one had exited (we exit; a bash script that runs us goes on after Ctrl-C, unless it
+  looks at the status). In place of 0: 141 if nobody reads the output, 1 if what the commands
   write, or FILE.svg, cannot be written. 127 if a program is not found, 126 if it cannot be
   started; 2 for wrong arguments, or if FILE.svg cannot be opened at the start."""
 
@@ -256,54 +263,92 @@ def _allow_open_files(number: int) -> None:
 def _guarded() -> Generator[dict[str, str]]:
     """Have the commands killed when we are; hand out the environment to start them in.
 
-    A process of ours waits for the end of a pipe that ends with us. It finds the commands, and
-    what they have started, by a mark in their environment, which Linux shows in /proc;
-    elsewhere there is no guard. What has cleared its environment is not found, for only
-    `process_actor` knows the processes; nor what shows it to nobody, such as a process of another
-    user. What has gone into a session of its own stays, as ever.
+    A process of ours, the guard, finds the commands and what they have started by a mark in their
+    environment, which Linux shows in /proc; elsewhere there is no guard. What has cleared its
+    environment is not found, for only `process_actor` knows the processes; nor what shows it to
+    nobody, such as a process of another user. What has gone into a session of its own stays, as
+    ever.
     """
-    mark = f"TRIO_RUNGROUP_PID={os.getpid()}"
-    name, _, value = mark.partition("=")
-    environment = {**os.environ, name: value}
-    if not Path("/proc/self/environ").exists():  # pragma: no cover - Linux only
+    environment = {**os.environ, _MARK: str(os.getpid())}
+    if not _SHOWS_ENVIRONMENTS:  # pragma: no cover - Linux only
         yield environment
         return
-    session = os.getsid(0)
     ours, theirs = os.pipe()
-    guard = os.fork()
-    if guard == 0:  # pragma: no cover - a fork is not measured; test_main.py kills us
-        try:
-            os.setsid()  # so Ctrl-C and a guard of those who started us do not end it
-            with contextlib.suppress(OSError):  # nor `pkill trio-rungroup`, which asks for the name
-                Path("/proc/self/comm").write_text("guard", "ascii")
-            os.dup2(ours, 0)
-            os.closerange(1, 65536)
-            os.read(0, 1)  # nobody writes
-            _kill_all(os.fsencode(mark), session)
-        finally:
-            os._exit(0)
+    os.write(theirs, inspect.getsource(_guard).encode())
+    program = "import os; exec(os.read(0, 65536))"
+    guard = subprocess.Popen(  # noqa: S603 - our own words
+        [sys.executable, "-I", "-S", "-c", program, *_marked()],
+        stdin=ours,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # so Ctrl-C and a guard of those who started us do not end it
+    )
     os.close(ours)
     try:
         yield environment
     finally:
-        os.kill(guard, signal.SIGKILL)  # one that somebody has stopped would not hear of it
+        guard.kill()  # one that somebody has stopped would not hear of the end
         os.close(theirs)
-        os.waitpid(guard, 0)
+        guard.wait()
 
 
-def _kill_all(mark: bytes, session: int) -> None:  # pragma: no cover - as above
-    """Kill all processes with a mark in their environment."""
-    quiet = 0
-    while quiet < 5:  # one that is just being started has no mark yet
-        quiet += 1
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it has gone, or is not ours
-                pid = int(process.name)
-                marks = (process / "environ").read_bytes().split(b"\0")
-                if mark in marks and os.getsid(pid) == session:
-                    os.kill(pid, signal.SIGKILL)
-                    quiet = 0
-        time.sleep(0.02)
+def _marked() -> tuple[str, str]:
+    """Tell the mark of what we have started, and its session, as the guard wants them."""
+    return f"{_MARK}={os.getpid()}", str(os.getsid(0))
+
+
+async def _run_all(
+    group: RunGroup,
+    task_status: trio.TaskStatus[dict[str, object]],
+    grace: float,
+    say: Callable[[str], None],
+) -> None:
+    """Run the group, and end what it has left."""
+    try:
+        # The record keeps what is suppressed here. RuntimeError: no thread to start one in.
+        with contextlib.suppress(subprocess.CalledProcessError, OSError, RuntimeError):
+            await group.run(task_status=task_status)
+    finally:
+        if _SHOWS_ENVIRONMENTS:  # pragma: no branch - Linux only
+            await _end_what_is_left(grace, say)
+
+
+async def _end_what_is_left(grace: float, say: Callable[[str], None]) -> None:
+    """End what the commands have started in process groups of their own.
+
+    `timeout` makes one, and so does a shell with job control: nobody has told those to stop.
+
+    Cancellation: kills them at once.
+    """
+    mark, session = _marked()
+    find = functools.partial(_guard.find, mark, int(session))
+    told: set[int] = set()
+    try:
+        with trio.move_on_after(grace):
+            while left := find():
+                if not told:
+                    names = ", ".join(map(_name_of, left))
+                    say(f"stopping what the commands have left behind: {names}")
+                for pid in set(left) - told:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, signal.SIGTERM)
+                told.update(left)
+                await trio.sleep(_LOOKS_AGAIN)
+    finally:
+        # For a while only: the kernel may keep one that waits for a disk.
+        with trio.move_on_after(_LAST_WORDS, shield=True):
+            while left := find():
+                for pid in left:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, signal.SIGKILL)
+                await trio.sleep(_LOOKS_AGAIN)
+
+
+def _name_of(pid: int) -> str:
+    name = "?"
+    with contextlib.suppress(OSError):
+        name = _CONTROL.sub("?", Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n"))
+    return f"{name} ({pid})"
 
 
 async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tuple[int, Record]:
@@ -348,14 +393,14 @@ def _unique(name: str, taken: Container[str]) -> str:
 
 
 def _ending(execute: _Execute, pipes: Sequence[_Pipe]) -> _Execute:
-    """Make an actor that also tells its pipes when it has exited."""
+    """Make an actor that also closes its ends of the pipes when it has exited."""
 
     async def command() -> None:
         try:
             await execute()
         finally:
             for pipe in pipes:
-                pipe.end()
+                os.close(pipe.write_end)
 
     return command
 
@@ -378,11 +423,11 @@ async def _run_group(
             async with trio.open_nursery() as passing:
                 for pipe in pipes:
                     passing.start_soon(pipe.pass_on)
-                # The record keeps what is suppressed here. RuntimeError: no thread to start one in.
-                errors = subprocess.CalledProcessError, OSError, RuntimeError
-                with at_once, contextlib.suppress(*errors):
-                    await group.run(task_status=task_status)
+                with at_once:
+                    await _run_all(group, task_status, grace, say)
                 is_over = True
+                for pipe in pipes:
+                    pipe.end()
                 # Not before: that would close pipes that commands still write into.
                 passing_on.deadline = max(last_words_end, trio.current_time() + _LAST_WORDS)
         watching.cancel(reason="the last command has exited, and its output is passed on")
@@ -538,10 +583,11 @@ class _Pipe:
             await self.output.write(self.prefix + inner + b"\n")
 
     def end(self) -> None:
-        """Say that the command has exited: all that it wrote is in the pipe by now."""
-        os.close(self.write_end)
+        """Say that all commands have exited: what they wrote is in the pipe by now."""
         # We do not wait for the end of the file: a grandchild that escaped into a session of
         # its own may keep it from coming.
+        if self.stream.fileno() == -1:
+            return  # but it has come
         waiting = fcntl.ioctl(self.stream.fileno(), termios.FIONREAD, bytes(4))
         self.left = int.from_bytes(waiting, sys.byteorder)
         if not self.left:
