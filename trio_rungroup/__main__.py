@@ -84,8 +84,8 @@ reads /dev/tty, as for a password, or changes the terminal's settings, is suspen
 suspends trio-rungroup alone: they run on. If trio-rungroup itself is killed (SIGKILL), its
 commands are killed too, on Linux, except those with a session of their own and those whose
 environment does not show our mark (cleared by env -i, overwritten by a long process title,
-or hidden). A command that has become another user's (sudo) cannot be stopped at all. As process
-1 of a container, run it under an init (docker run --init): it waits for no orphans."""
+or hidden). A command that has become another user's (sudo) cannot be stopped at all. As
+process 1 of a container, run it under an init (docker run --init): it waits for no orphans."""
 
 _OTHER_PICTURES: Final = {".gif", ".jpeg", ".jpg", ".pdf", ".png", ".webp"}
 _EPILOG: Final = """\
@@ -97,10 +97,10 @@ example:
   programs 'stdbuf -oL' may help. Where a shell is needed: 'sh -c "..."'.)
 
 exit status:
-  that of the first command to exit; 128 + n if signal n ended it, or stopped us before
-  one had exited (we exit; a bash script that runs us goes on after Ctrl-C, unless it
-  looks at the status). In place of 0: 141 if nobody reads the output, 1 if what the commands
-  write, or FILE.svg, cannot be written. 127 if a program is not found, 126 if it cannot be
+  that of the first command to exit; 128 + n if signal n ended it, or stopped us before one
+  had exited (we exit; a bash script that runs us goes on after Ctrl-C, unless it looks at
+  the status). In place of 0: 141 if nobody reads the output, 1 if what the commands write,
+  or FILE.svg, cannot be written. 127 if a program is not found, 126 if it cannot be
   started; 2 for wrong arguments, or if FILE.svg cannot be opened at the start."""
 
 
