@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -13,6 +14,8 @@ from helpers import attempt, is_run_of_a_group, verdict
 from solution_01 import job, make_group as right_group, server, ticker, watchdog
 
 from trio_rungroup import RunGroup
+
+logging.getLogger("trio_rungroup").addHandler(logging.NullHandler())  # an answer may have a grace
 
 
 def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
@@ -56,17 +59,20 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
     # A function in a function is called make_group.<locals>.watchdog.
     names = {actor.name.split(".")[-1] for actor in record.actors} if record else set()
     missing = sorted({"server", "ticker", "job", "watchdog"} - names)
+    others = sorted(names - {"server", "ticker", "job", "watchdog"})
     first = record.first if record else None
     exited = (first.exited if first else None) or 0.0
     verdict(
         (True, "make_group() returns a RunGroup", ""),
         (
-            not missing and len(names) == 4,
+            not missing and not others,
             "it has four actors: server, ticker, job and watchdog",
             (
-                f"missing: {', '.join(missing) or 'nobody'}; it has: "
-                f"{', '.join(sorted(names)) or 'nobody'}. An actor is called what its function is "
-                "called."
+                f"missing: {', '.join(missing)}; it has: {', '.join(sorted(names)) or 'nobody'}. "
+                "An actor is called what its function is called, or what you call it: "
+                'group.add(f, name="watchdog").'
+                if missing
+                else f"it has others besides: {', '.join(others)}."
             ),
         ),
         (
@@ -84,7 +90,9 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
             'run() raises OSError("the disk is full")',
             f"{outcome}. "
             + (
-                "The watchdog has to *raise* it, not to return or print it."
+                "Who goes on although it is cancelled? Let `Cancelled` through."
+                if outcome.hangs
+                else "The watchdog has to *raise* it, not to return or print it."
                 if outcome.error is None
                 else "That is another error: type and text have to be the same."
             ),

@@ -30,6 +30,11 @@ _ONE_DEEPER = (
     "in its own task, where it happens."
 )
 
+
+class JobError(Exception):
+    """Of a type that nobody catches by its name."""
+
+
 _SIGNATURE = re.compile("plain function|positional argument")
 
 
@@ -39,12 +44,17 @@ class _Job:
     def __init__(
         self, seconds: float, *, fails: bool = True, tidies_up: float = 0, then_fails: bool = False
     ) -> None:
-        self.error = RuntimeError("the same words for everybody")
+        self.error = JobError("the same words for everybody")
         self.seconds, self.fails = seconds, fails
         self.tidies_up, self.then_fails = tidies_up, then_fails
         self.ended: float | None = None
+        self.called = False
 
-    async def __call__(self) -> None:
+    def __call__(self) -> Awaitable[None]:
+        self.called = True
+        return self._run()
+
+    async def _run(self) -> None:
         try:
             await trio.sleep(self.seconds)
         except trio.Cancelled:
@@ -75,9 +85,9 @@ class _Scene:
         return scope.cancelled_caught
 
     def _is_of_a_job(self, error: BaseException) -> bool:
-        return type(error) is RuntimeError and str(error) == str(self.jobs[0].error)
+        return type(error) is JobError and str(error) == str(self.jobs[0].error)
 
-    def hint(self, outcome: Attempt) -> str | None:
+    def hint(self, outcome: Attempt, of_earlier_calls: list[Exception]) -> str | None:
         """Say what is wrong, or None."""
         raised = outcome.error
         if outcome.hangs or (isinstance(raised, TypeError) and _SIGNATURE.search(str(raised))):
@@ -88,14 +98,31 @@ class _Scene:
         if isinstance(raised, BaseExceptionGroup):
             return _why_a_group(raised)
         if raised is not (None if self.first is None else self.first.error):
+            if raised is None and not any(job.called for job in self.jobs):
+                return "no job was called. Start a task for each in the nursery."
             if raised is None and all(job.ended is None for job in self.jobs):
                 return "no job has run: it was called, but nobody awaited it. Write `await f()`."
+            if raised is None and outcome.ended < self.at and outcome.value is None:
+                return (
+                    f"nothing was raised, and it came back at {outcome.ended:g} s: all were "
+                    "cancelled before anybody had failed. The task that has failed cancels."
+                )
             if raised is None:
                 return _why_no_error(outcome)
             whose = [index for index, job in enumerate(self.jobs) if job.error is raised]
             if whose and self.first is not None:
                 return f"that is the error of job {whose[0]}. Which one came first in time?"
+            if any(raised is error for error in of_earlier_calls):
+                return (
+                    "that is the error of an earlier call. Keep nothing from one call to the "
+                    "next: make the list inside of `first_error`."
+                )
             return "that is a copy. Raise the very object that the job raised."
+        if outcome.ended != self.at and self.limit < math.inf:
+            return (
+                f"cancelled at {self.limit:g} s, it came back at {outcome.ended:g} s. Is there a "
+                "shield, or does somebody catch `Cancelled`?"
+            )
         if outcome.ended != self.at:
             return (
                 f"it came back at {outcome.ended:g} s instead of {self.at:g} s. All run at the "
@@ -161,12 +188,14 @@ def check(first_error: FirstError) -> None:
         _Scene("cancelled from outside at 3 s, it obeys", [patient()], None, 3.0, limit=3),
     ]
     demands: list[tuple[object, str, str]] = []
+    errors: list[Exception] = []
     for scene in scenes:
         if scene.limit < math.inf:
             outcome = attempt(scene.play, first_error)
         else:
             outcome = attempt(first_error, *scene.jobs)
-        hint = scene.hint(outcome)
+        hint = scene.hint(outcome, errors)
+        errors += [job.error for job in scene.jobs]
         if outcome.not_written:
             verdict((False, "first_error is written", _FIRST_HINT))
             return

@@ -136,7 +136,35 @@ def check_race(race: Race) -> None:
         demands.append((right and all_gone, f"{what}: {value!r} after {at:g} s", yours))
         if outcome.spins:  # and would in the others, too, which takes its time
             break
+    else:
+        demands += _what_is_no_win(race)
     verdict(*demands)
+
+
+def _what_is_no_win(race: Race) -> list[tuple[object, str, str]]:
+    async def horse() -> None:
+        await trio.sleep(0.5)
+        raise TraceError("fell at the first fence")
+
+    async def called_off() -> bool:
+        with trio.move_on_after(0.5) as scope:
+            await race(_hare(), _Runner("tortoise", 3.5))
+        return scope.cancelled_caught
+
+    fell = attempt(race, horse, _hare())
+    off = attempt(called_off)
+    return [
+        (
+            fell.error is not None or fell.value == "hare",
+            "a horse that falls at 0.5 s has not won",
+            f"a horse raised an error; {fell}. An error is no return: do not catch it.",
+        ),
+        (
+            off.value is True and off.ended == 0.5,
+            "cancelled from outside at 0.5 s, it obeys",
+            f"{off}. Was `Cancelled` caught, or kept out by a shield? Let it through.",
+        ),
+    ]
 
 
 # ---- the traces ----
@@ -145,11 +173,15 @@ def check_race(race: Race) -> None:
 class _Replay:
     """A trace of Go's, played by what the learner wrote."""
 
-    def __init__(self, run_group: RunGroupFn, trace: dict[str, Any]) -> None:
+    def __init__(
+        self, run_group: RunGroupFn, trace: dict[str, Any], of_earlier_calls: list[BaseException]
+    ) -> None:
         self.trace = trace
+        self.of_earlier_calls = of_earlier_calls
         self.events: list[list[Any]] = []
         self.raised: list[BaseException] = []
         self.calls: list[Coroutine[Any, Any, None]] = []  # of interrupts
+        self.began: list[tuple[float, int]] = []
         pairs = [self._pair(index, actor) for index, actor in enumerate(trace["actors"])]
         self.outcome = attempt(run_group, pairs)
         self.not_awaited = [call for call in self.calls if _has_not_begun(call)]
@@ -160,6 +192,7 @@ class _Replay:
         told = trio.Event()
 
         async def execute() -> str | None:
+            self.began.append((trio.current_time(), index))
             with trio.move_on_after(math.inf if actor["exits_at"] is None else actor["exits_at"]):
                 await told.wait()
             message = actor["error"]
@@ -174,7 +207,9 @@ class _Replay:
             return _value_of(index)
 
         async def tell(error: BaseException | None) -> None:
-            self.events.append(["interrupt", index, None if error is None else str(error)])
+            known = error is None or any(error is each for each in self.raised)
+            what = f"another error, {error!r}" if not known else error and str(error)
+            self.events.append(["interrupt", index, what])
             told.set()
             await trio.sleep(actor["interrupt_takes"])
 
@@ -195,8 +230,13 @@ class _Replay:
         if any(outcome.error is error for error in self.raised):
             return f"raises {str(outcome.error)!r} at {outcome.ended:g}"
         if isinstance(outcome.error, TraceError):
-            return f"raises a copy of {str(outcome.error)!r} at {outcome.ended:g}"
+            which = "an earlier call's" if self.is_of_an_earlier_call else "a copy of"
+            return f"raises {which} {str(outcome.error)!r} at {outcome.ended:g}"
         return f"raises {shortly(self.own_error or outcome.error)} at {outcome.ended:g}"
+
+    @property
+    def is_of_an_earlier_call(self) -> bool:
+        return any(self.outcome.error is error for error in self.of_earlier_calls)
 
     @property
     def own_error(self) -> BaseException | None:
@@ -238,6 +278,21 @@ class _Replay:
         if self.not_awaited:
             return "an interrupt was called, but nobody awaited it: `await interrupt(error)`."
         everybody = list(range(len(self.trace["actors"])))
+        ran = [index for _, index in self.began]
+        if len(ran) > len({*ran}):
+            return (
+                f"actor {ran[-1]} has run {ran.count(ran[-1])} times, and another one never: the "
+                "children begin when the loop is over. Pass `execute` as an argument of start_soon."
+            )
+        if any(began for began, _ in self.began):
+            return (
+                "an actor began only when another one had exited. Start all of them with "
+                "`start_soon`, and await none of them in the loop."
+            )
+        if ours and ours[0][0] == "interrupt":
+            return "the interrupts are called before anybody has exited: wait for the event first."
+        if isinstance(error, BaseExceptionGroup) and "nursery" not in error.message:
+            return "a group came out, one that you have made: raise the first error, not a group."
         if isinstance(error, BaseExceptionGroup) and told == everybody:
             return (
                 "an error has reached the nursery, which put it into a group. Raise it after the "
@@ -252,6 +307,12 @@ class _Replay:
             return (
                 "nobody was told to stop, and all wait for ever. Does every exit set the event, a "
                 "return as well as a raise? And do you wait for it inside the nursery's block?"
+            )
+        gone = {event[1] for event in ours if event[0] == "exit"}
+        if not self.outcome.hangs and sorted(told) != everybody and {*ran} - gone:
+            return (
+                "an actor was cancelled before everybody was told to stop. Nobody cancels: a run "
+                "group asks, and waits."
             )
         if not told:
             return (
@@ -295,6 +356,11 @@ class _Replay:
             return (
                 "the interrupts are called one at a time: each is awaited before the next one "
                 "begins, and nobody else waits for them."
+            )
+        if self.is_of_an_earlier_call:
+            return (
+                "that is the error of an earlier call. Keep nothing from one call to the next: "
+                "make your list inside of `run_group`."
             )
         if error is not None or self.trace["result"] is not None:
             return (
@@ -362,8 +428,10 @@ async def _cancelled_at_3_s(run_group: RunGroupFn) -> bool:
 def check(run_group: RunGroupFn) -> None:
     """Replay every trace; print whether all agree, or how the smallest one differs."""
     replays: list[_Replay] = []
+    errors: list[BaseException] = []
     for trace in TRACES:
-        replay = _Replay(run_group, trace)
+        replay = _Replay(run_group, trace, [*errors])
+        errors += replay.raised
         if replay.outcome.not_written:
             hint = "replace `raise NotImplementedError`: begin with the task that runs one actor. "
             hint += "It awaits execute(), catches what that raises, writes down how it exited, "

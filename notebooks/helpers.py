@@ -8,15 +8,18 @@ are for the checks of the exercises.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import ctypes
 import dis
 import inspect
 import math
 import re
+import signal
 import textwrap
+import threading
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -33,6 +36,7 @@ _FOR_EVER = 1e6  # virtual seconds
 _MOST_STEPS = 100_000  # of all tasks together; a real second or two
 _MOST_STEPS_OF_AN_ATTEMPT = 10_000  # no exercise needs as many, and a learner is told soon
 _LAST_STEPS = 1_000  # for cleaning up, once it has been cancelled for that
+_LONGEST_STEP = 5  # real seconds of an attempt in which no other task can run
 
 
 def run(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
@@ -63,8 +67,11 @@ class _Watched(trio.abc.Instrument):
     waits in it how to wake it; a task of ours waits there, and answers by raising.
     """
 
-    def __init__(self, most_steps: int) -> None:
+    def __init__(
+        self, most_steps: int, more_instruments: Iterable[trio.abc.Instrument] = ()
+    ) -> None:
         self.most_steps = most_steps
+        self.instruments = [self, *more_instruments]
         self.limit = trio.CancelScope(deadline=_FOR_EVER)
         self.last_limit = trio.CancelScope(deadline=2 * _FOR_EVER)
         self.root: trio.lowlevel.Task | None = None
@@ -73,7 +80,10 @@ class _Watched(trio.abc.Instrument):
 
     @property
     def hangs(self) -> bool:
-        return self.limit.cancel_called
+        try:
+            return self.limit.cancel_called
+        except RuntimeError:  # the run has broken off, and nobody had cancelled it
+            return False
 
     @property
     def spins(self) -> bool:
@@ -90,7 +100,7 @@ class _Watched(trio.abc.Instrument):
     def run(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         clock = trio.testing.MockClock(autojump_threshold=0)
         try:
-            value = trio.run(self._main, async_fn, args, clock=clock, instruments=[self])
+            value = trio.run(self._main, async_fn, args, clock=clock, instruments=self.instruments)
         except Exception as error:
             if isinstance(error, trio.TrioInternalError):
                 _keep_for_ever(self.root)
@@ -160,6 +170,23 @@ class Attempt:
         )
 
 
+_CALLED_TOO_EARLY = "hand over the function itself: `check(f)`, without brackets after its name."
+_HAS_A_YIELD = "there is a `yield` in your function, so it cannot be awaited: write `return`."
+
+
+def called(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Awaitable[Any]:
+    """Call what a learner wrote, and say what is wrong if that gives nothing to await."""
+    if inspect.iscoroutine(async_fn):
+        async_fn.close()
+        raise TypeError(_CALLED_TOO_EARLY)
+    call = async_fn(*args)
+    if inspect.isasyncgen(call):
+        raise TypeError(_HAS_A_YIELD)
+    if not inspect.isawaitable(call):
+        raise TypeError("a plain function cannot wait: write `async def`")
+    return call
+
+
 def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
     """Run what a learner wrote, whatever it does, and tell how it ended."""
     ended = 0.0
@@ -167,22 +194,85 @@ def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
     async def main() -> Any:
         nonlocal ended
         try:
-            awaitable = async_fn(*args)
-            if not inspect.isawaitable(awaitable):
-                raise TypeError("a plain function cannot wait: write `async def`")
-            return await awaitable
+            return await called(async_fn, *args)
         finally:
             ended = trio.current_time()
 
-    watched = _Watched(_MOST_STEPS_OF_AN_ATTEMPT)
+    with _without_asyncio(), _alarm_clock() as alarm_clock:
+        watched = _Watched(_MOST_STEPS_OF_AN_ATTEMPT, alarm_clock)
+        try:
+            return Attempt(watched.run(main), None, ended)
+        except BaseException as raised:  # a check never raises
+            error = raised
+    leaves = leaves_of(error)
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+        raise KeyboardInterrupt  # the stop button
+    if any(isinstance(leaf, _BlocksError) for leaf in leaves):
+        return Attempt(None, trio.TooSlowError(_BLOCKS), math.inf, hangs=True, spins=True)
+    if watched.hangs:
+        return Attempt(None, error, math.inf, hangs=True, spins=watched.spins)
+    return Attempt(None, error, ended)
+
+
+class _BlocksError(BaseException):
+    """Raised by the alarm clock in what lets no other task run."""
+
+
+_BLOCKS = (
+    f"for {_LONGEST_STEP} s no other task could run: it waits, or goes round in circles, without "
+    "an `await`"
+)
+
+
+class _AlarmClock(trio.abc.Instrument):
+    """Rings in a step of a task that does not end."""
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        del task
+        signal.setitimer(signal.ITIMER_REAL, _LONGEST_STEP, 1)  # and again: it may catch the first
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        del task
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextmanager
+def _alarm_clock() -> Iterator[list[trio.abc.Instrument]]:
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or not hasattr(signal, "setitimer"):  # a signal reaches only that; Windows
+        yield []
+        return
+
+    def ring(*_: object) -> None:
+        raise _BlocksError
+
+    before = signal.signal(signal.SIGALRM, ring)
     try:
-        return Attempt(watched.run(main), None, ended)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a check never raises
-        if watched.hangs:
-            return Attempt(None, error, math.inf, hangs=True, spins=watched.spins)
-        return Attempt(None, error, ended)
+        yield [_AlarmClock()]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _without_asyncio() -> Iterator[None]:
+    """Start no task on the loop that Jupyter runs on: it would go on there, and fail in public."""
+
+    def refuse(loop: object, coroutine: Any, **_: object) -> Any:
+        coroutine.close()
+        raise RuntimeError("asyncio's tasks do not work in trio")
+
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        yield
+        return
+    factory = loop.get_task_factory()
+    loop.set_task_factory(refuse)
+    try:
+        yield
+    finally:
+        loop.set_task_factory(factory)
 
 
 def leaves_of(error: BaseException) -> list[BaseException]:
@@ -211,6 +301,17 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
             "that starts a call: write `nursery.start_soon(one, f)`, the function and its "
             "arguments, not `start_soon(one(f))`."
         )
+    if text in (_CALLED_TOO_EARLY, _HAS_A_YIELD):
+        return text
+    if "stack corrupted" in text:
+        return (
+            f"{told}. Is there a `yield` inside a nursery or a cancel scope? It leaves the block "
+            "without ending it."
+        )
+    if "asynchronous context manager" in text:
+        if "CancelScope" in text:
+            return f"{told}. A scope is entered with a plain `with`, without `async`."
+        return f"{told}. Are the brackets missing, as in `open_nursery()`?"
     if "plain function" in text:
         return "write `async def`: a plain function cannot wait."
     if isinstance(leaf, LookupError) and _came_out_of_the_block(leaf, whole or error):
@@ -243,7 +344,7 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
         return "start_soon passes on arguments by position only: `start_soon(one, i, f)`."
     if "task_status" in text:
         return "write `start_soon`, without `await`: `start` is for what reports when it is ready."
-    if "async with" in text:
+    if "use 'async with" in text:
         return "the line that opens the nursery is `async with trio.open_nursery() as nursery:`."
     if awaited := re.search(
         r"object (\S+) can't be used in 'await'|'(\S+)' object can't be aw", text

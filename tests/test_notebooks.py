@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -1144,6 +1145,269 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         """,
         ["work raised an OSError at 1 s, and it never came back", "!Do not catch"],
     ),
+    (
+        "02 writes to places that there are not",
+        "check(collect)",
+        """
+        async def collect(functions):
+            results = []
+            async def one(i, f):
+                results[i] = await f()
+            async with trio.open_nursery() as nursery:
+                for i, f in enumerate(functions):
+                    nursery.start_soon(one, i, f)
+            return results
+        """,
+        ["IndexError", "!read the results after it"],
+    ),
+    (
+        "02 keeps the result in the child",
+        "check(collect)",
+        """
+        async def collect(functions):
+            results = []
+            async def one(f):
+                results = await f()
+            async with trio.open_nursery() as nursery:
+                for f in functions:
+                    nursery.start_soon(one, f)
+            return results
+        """,
+        ["no child has written its result into it"],
+    ),
+    (
+        "02 has one list for all calls",
+        "check(collect)",
+        """
+        results = []
+        async def collect(functions):
+            first = len(results)
+            results.extend([None] * len(functions))
+            async def one(i, f):
+                results[i] = await f()
+            async with trio.open_nursery() as nursery:
+                for i, f in enumerate(functions):
+                    nursery.start_soon(one, first + i, f)
+            return results
+        """,
+        ["Keep nothing from one call to the next", "!''"],
+    ),
+    (
+        "02 has a yield",
+        "check(collect)",
+        """
+        async def collect(functions):
+            yield [await f() for f in functions]
+        """,
+        ["there is a `yield` in your function", "!async def"],
+    ),
+    (
+        "02 forgets the brackets of open_nursery",
+        "check(collect)",
+        """
+        async def collect(functions):
+            async with trio.open_nursery as nursery:
+                nursery.start_soon(functions[0])
+        """,
+        ["the brackets missing, as in `open_nursery()`"],
+    ),
+    (
+        "02 leaves a nursery by a yield",
+        "check(collect)",
+        """
+        async def started(functions):
+            async with trio.open_nursery() as nursery:
+                for f in functions:
+                    nursery.start_soon(f)
+                    yield f
+        async def collect(functions):
+            async for f in started(functions):
+                break
+        """,
+        ["a `yield` inside a nursery or a cancel scope", "!as nursery:`"],
+    ),
+    (
+        "03 has a yield",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            yield await work()
+        """,
+        ["there is a `yield` in your function"],
+    ),
+    (
+        "03 does nothing",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            pass
+        """,
+        ["Is `work` awaited"],
+    ),
+    (
+        "03 cleans up after some errors only",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            async def tidy():
+                with trio.move_on_after(2, shield=True):
+                    await clean_up()
+            try:
+                value = await work()
+            except (OSError, trio.Cancelled):
+                await tidy()
+                raise
+            await tidy()
+            return value
+        """,
+        ["and the clean-up was never called"],
+    ),
+    (
+        "03 cleans up twice",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            async def tidy():
+                with trio.move_on_after(2, shield=True):
+                    await clean_up()
+            try:
+                return await work()
+            except trio.Cancelled:
+                await tidy()
+                raise
+            finally:
+                await tidy()
+        """,
+        ["was called 2 times. Call it in `finally` only", "!in the shield, too"],
+    ),
+    (
+        "03 raises a copy",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            try:
+                return await work()
+            except Exception as error:
+                raise type(error)(*error.args)
+            finally:
+                with trio.move_on_after(2, shield=True):
+                    await clean_up()
+        """,
+        ["Is that a copy?"],
+    ),
+    (
+        "03 enters a scope with async with",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            try:
+                return await work()
+            finally:
+                async with trio.move_on_after(2, shield=True):
+                    await clean_up()
+        """,
+        ["a plain `with`, without `async`"],
+    ),
+    (
+        "03 is called already",
+        "check(with_clean_up(None, None))",
+        """
+        async def with_clean_up(work, clean_up):
+            pass
+        """,
+        ["hand over the function itself", "!start_soon"],
+    ),
+    (
+        "04 does nothing",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            pass
+        """,
+        ["no job was called", "!awaited"],
+    ),
+    (
+        "04 has one list for all calls",
+        "check(first_error)",
+        """
+        errors = []
+        async def first_error(*async_fns):
+            async with trio.open_nursery() as nursery:
+                async def one(f):
+                    try:
+                        await f()
+                    except Exception as error:
+                        errors.append(error)
+                        nursery.cancel_scope.cancel()
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            if errors:
+                raise errors[0]
+        """,
+        ["the error of an earlier call", "!copy"],
+    ),
+    (
+        "05 has one list for all calls",
+        "check(run_group)",
+        """
+        exits = []
+        async def run_group(actors):
+            stopping = trio.Event()
+            async def one(execute):
+                try:
+                    exits.append((await execute(), None))
+                except Exception as error:
+                    exits.append((None, error))
+                stopping.set()
+            async with trio.open_nursery() as nursery:
+                for execute, _ in actors:
+                    nursery.start_soon(one, execute)
+                await stopping.wait()
+                first = exits[-1]
+                for _, interrupt in actors:
+                    await interrupt(first[1])
+            if exits[0][1] is not None:
+                raise exits[0][1]
+            return exits[0][0]
+        """,
+        ["Keep nothing from one call to the next"],
+    ),
+    (
+        "05 wins the race by an error",
+        "check_race(race)",
+        """
+        async def race(*async_fns):
+            results = []
+            async with trio.open_nursery() as nursery:
+                async def one(f):
+                    try:
+                        results.append(await f())
+                    except Exception as error:
+                        results.append(error)
+                    nursery.cancel_scope.cancel()
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            return results[0]
+        """,
+        ["✓ the same, and the hare brings nothing", "An error is no return"],
+    ),
+    (
+        "05 shields the race",
+        "check_race(race)",
+        """
+        async def race(*async_fns):
+            results = []
+            async with trio.open_nursery() as nursery:
+                nursery.cancel_scope.shield = True
+                async def one(f):
+                    results.append(await f())
+                    nursery.cancel_scope.cancel()
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            return results[0]
+        """,
+        ["✓ a horse that falls", "kept out by a shield"],
+    ),
 ]
 
 
@@ -1728,6 +1992,94 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "result async for result in results if result]",
         ["✗ five workers and three items", "Do not look at a value"],
     ),
+    (
+        "01 does not end when it is cancelled",
+        "check(make_group)",
+        "    await trio.sleep_forever()",
+        "    while True:\n        try:\n            await trio.sleep_forever()\n"
+        "        except trio.Cancelled:\n            pass",
+        ["Who goes on although it is cancelled?", "!another error"],
+    ),
+    (
+        "01 adds a fifth actor",
+        "check(make_group)",
+        "    group.add(job)\n",
+        '    group.add(job)\n    group.add(job, name="more work")\n',
+        ["it has others besides: more work", "!missing"],
+    ),
+    (
+        "04 catches what it has seen only",
+        "check(first_error)",
+        "except Exception as error",
+        "except RuntimeError as error",
+        ["a group came out"],
+    ),
+    (
+        "04 cancels in the parent",
+        "check(first_error)",
+        "            nursery.start_soon(run_one, async_fn)\n",
+        "            nursery.start_soon(run_one, async_fn)\n"
+        "        nursery.cancel_scope.cancel()\n",
+        ["before anybody had failed", "!nonlocal"],
+    ),
+    (
+        "04 has a shield",
+        "check(first_error)",
+        "as nursery:\n",
+        "as nursery:\n        nursery.cancel_scope.shield = True\n",
+        ["Is there a shield", "!and nothing else"],
+    ),
+    (
+        "05 gives the interrupts a text",
+        "check(run_group)",
+        "interrupt(exits[0][1])",
+        "interrupt(str(exits[0][1]) if exits[0][1] else None)",
+        ["every interrupt is given the error of the first exit"],
+    ),
+    (
+        "05 gives the interrupts an error of its own",
+        "check(run_group)",
+        "interrupt(exits[0][1])",
+        "interrupt(RuntimeError(exits[0][1]) if exits[0][1] else None)",
+        ["every interrupt is given the error of the first exit", "another error"],
+    ),
+    (
+        "05 cancels as in 04",
+        "check(run_group)",
+        "        stopping.set()\n",
+        "        stopping.set()\n        nursery.cancel_scope.cancel()\n",
+        ["an actor was cancelled before everybody was told", "!wait for the first exit"],
+    ),
+    (
+        "05 lets the children look at the loop",
+        "check(run_group)",
+        "            nursery.start_soon(run_actor, execute)\n",
+        "            async def actor():\n                await run_actor(execute)\n"
+        "            nursery.start_soon(actor)\n",
+        ["Pass `execute` as an argument", "!too late"],
+    ),
+    (
+        "05 awaits the actors",
+        "check(run_group)",
+        "            nursery.start_soon(run_actor, execute)\n",
+        "            await run_actor(execute)\n",
+        ["await none of them in the loop", "!too late"],
+    ),
+    (
+        "05 makes a group",
+        "check(run_group)",
+        "        raise error\n",
+        '        raise ExceptionGroup("all", [e for _, e in exits if e])\n',
+        ["one that you have made", "!reached the nursery"],
+    ),
+    (
+        "05 does not wait for an exit",
+        "check(run_group)",
+        "        await stopping.wait()\n        for _, interrupt in actors:\n"
+        "            await interrupt(exits[0][1])\n",
+        "        for _, interrupt in actors:\n            await interrupt(None)\n",
+        ["called before anybody has exited"],
+    ),
 ]
 
 
@@ -1784,6 +2136,21 @@ def test_what_is_asyncios_is_named_where_jupyters_loop_runs() -> None:
     assert "in place of `asyncio.gather` open a nursery" in " ".join(shown.split())
 
 
+def test_no_task_of_asyncios_is_left_on_jupyters_loop() -> None:
+    helpers = importlib.import_module("helpers")
+
+    async def starts_a_task() -> None:
+        await asyncio.create_task(asyncio.sleep(0))
+
+    async def cell() -> str:
+        attempt = helpers.attempt(starts_a_task)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await asyncio.create_task(asyncio.sleep(0))  # the learner's next cell may
+        return str(attempt)
+
+    assert "asyncio's tasks do not work in trio" in asyncio.run(cell())
+
+
 @pytest.mark.parametrize("number", ["02", "03", "04", "05", "06", "07", "10"])
 def test_a_stub_gets_one_line_and_a_hint(number: str) -> None:
     name = next(name for name in LESSONS if name.startswith(number))
@@ -1827,6 +2194,56 @@ def test_run_takes_much_for_harmless_and_not_for_ever() -> None:
     attempt = helpers.attempt(in_circles)
     assert attempt.spins
     assert str(attempt) == "it never came back: this goes round in circles and does not end"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="nothing rings on Windows")
+@pytest.mark.parametrize("how", ["sleeps", "goes round"])
+def test_an_attempt_that_lets_no_other_task_run_is_ended(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    helpers = importlib.import_module("helpers")
+    monkeypatch.setattr(helpers, "_LONGEST_STEP", 0.2)
+    before = signal.getsignal(signal.SIGALRM)
+
+    async def blocks() -> None:
+        async with trio.open_nursery():
+            if how == "sleeps":
+                time.sleep(30)  # noqa: ASYNC251 - the mistake
+            while True:
+                pass
+
+    attempt = helpers.attempt(blocks)
+    assert (attempt.hangs, attempt.spins) == (True, True)
+    assert "for 5 s no other task could run" in str(attempt)
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_the_stop_button_stops_an_attempt() -> None:
+    helpers = importlib.import_module("helpers")
+
+    async def pressed() -> None:
+        async with trio.open_nursery():
+            signal.raise_signal(signal.SIGINT)
+            await trio.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        helpers.attempt(pressed)
+
+
+def test_an_attempt_that_breaks_trio_is_told_as_any_other() -> None:
+    helpers = importlib.import_module("helpers")
+
+    async def raise_in_a_task_of_the_system() -> None:
+        async def fail() -> None:
+            raise OSError("no network")
+
+        trio.lowlevel.spawn_system_task(fail)
+        await trio.sleep_forever()
+
+    attempt = helpers.attempt(raise_in_a_task_of_the_system)
+    assert not attempt.hangs
+    assert type(attempt.error) is trio.TrioInternalError
 
 
 def test_a_tree_keeps_the_order_of_the_group() -> None:
