@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import attrs
 import trio
 from distributed import Client, Event, LocalCluster, default_client, get_worker
-from helpers import verdict
+from helpers import BlocksError, alarm_clock, verdict
 
 from trio_rungroup import future_actor
 
@@ -23,6 +23,7 @@ _FIRST, _SECOND = 0.5, 1.1  # seconds after which each of the two is interrupted
 _SOON = 2.0  # seconds that an interrupted one may take
 _MOST = 4.0  # seconds after which a step ends whoever makes it
 _PATIENCE = 25  # seconds that work may take which was there before
+_LONGEST_STEP = 10  # seconds in which nothing else can run: it waits without an `await`
 _tokens = itertools.count()
 
 
@@ -61,7 +62,7 @@ def _check(stoppable: Stoppable, client: Client) -> None:
         verdict((False, "it returns a pair of functions", hint))
         return
     if not _is_free(client):
-        hint = "wait until what runs there has ended, or run client.restart()."
+        hint = "wait until what runs there has ended, or run client.restart(), if it never does."
         verdict((False, "all workers are free", hint))
         return
     time.sleep(0.2)
@@ -74,10 +75,11 @@ def _check(stoppable: Stoppable, client: Client) -> None:
     first.make()  # anew: time may have passed
     second, fails = _Run(client, stoppable), _Run(client, stoppable, fails=True)
     second.make()
-    trio.run(_two_at_once, first, second)
-    if first.ended and second.ended:
-        fails.make()
-        trio.run(fails.run, _MOST)
+    with alarm_clock(_LONGEST_STEP) as instruments:
+        trio.run(_two_at_once, first, second, instruments=instruments)
+        if first.ended and second.ended and not isinstance(first.error, BlocksError):
+            fails.make()
+            trio.run(fails.run, _MOST, instruments=instruments)
     for run in (first, second, fails):
         run.end_what_is_left()
     verdict(
@@ -92,12 +94,17 @@ def _check(stoppable: Stoppable, client: Client) -> None:
             f"call step() in a loop: ask the event, make a step, ask again. {first}",
         ),
         (
-            first.ended and second.ended and first.took < _SOON,
+            first.ended
+            and second.ended
+            and first.took < _SOON
+            and first.interrupt_error is second.interrupt_error is None,
             "interrupted, it ends soon",
             (
-                "the loop has to ask the event before each step, and the interrupt sets it (is it "
-                "Dask's Event? A trio one is merely copied); nothing here may wait for the future "
-                f"but the future_actor. {first}"
+                f"the interrupt raised {first.interrupt_error!r}."
+                if first.interrupt_error is not None
+                else "the loop has to ask the event before each step, and the interrupt sets it "
+                "(is it Dask's Event? A trio one is merely copied); nothing here may wait for the "
+                f"future but the future_actor. {first}"
             ),
         ),
         (
@@ -116,7 +123,10 @@ def _check(stoppable: Stoppable, client: Client) -> None:
         (
             first.value == first.steps_at_end > 0 and second.value == second.steps_at_end,
             "it gives back the number of steps",
-            f"what the remote function returns is what comes back. {first}",
+            "more steps are counted than were made: equal calls are made once, write pure=False. "
+            f"{first}"
+            if isinstance(first.value, int) and first.value > first.steps_at_end + 1
+            else f"what the remote function returns is what comes back. {first}",
         ),
         (
             isinstance(fails.error, OSError) and fails.steps_at_end == 1,
@@ -133,6 +143,8 @@ def _why_no_steps(run: _Run) -> str:
             "`while not stop.is_set():`. Or was it set before? The interrupt is a function, "
             f"`lambda error: stop.set()`, not a call. {run}"
         )
+    if run.error is not None:
+        return f"it failed before its first step. client.submit sends a function there. {run}"
     if isinstance(run.value, int):
         return f"it counted steps, and none was made: call `step()`, with its brackets. {run}"
     return (
@@ -166,6 +178,7 @@ class _Run:
     ended: bool = attrs.field(default=False, init=False)
     took: float = attrs.field(default=0, init=False)  # seconds to the end, from the interrupt
     value: object = attrs.field(default=None, init=False)
+    interrupt_error: BaseException | None = attrs.field(default=None, init=False)
     error: BaseException | None = attrs.field(default=None, init=False)
     steps_at_end: int = attrs.field(default=0, init=False)
     steps_later: int = attrs.field(default=0, init=False)
@@ -218,7 +231,7 @@ class _Run:
         except (trio.Cancelled, KeyboardInterrupt):
             raise
         except BaseException as error:  # shown to the learner
-            self.error = error
+            self.interrupt_error = error
 
     def steps(self) -> int:
         """Count the steps made so far."""

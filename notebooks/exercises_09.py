@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import attrs
 import trio
-from helpers import tree_of, verdict
+from helpers import BlocksError, alarm_clock, is_run_of_a_group, keep_for_ever, tree_of, verdict
 
 from trio_rungroup import RunGroup, SignalReceived, listener_actor, signal_actor
 
@@ -20,6 +20,7 @@ MakeService: TypeAlias = Callable[[list[trio.SocketListener]], Any]
 
 _PATIENCE = 7.0  # seconds that the whole may take
 _TIME_FOR_AN_ANSWER = 2.0  # seconds
+_LONGEST_STEP = 5  # seconds in which nothing else can run: it waits without an `await`
 _GRACE = 1.0  # seconds, as the exercise wants it
 
 
@@ -43,14 +44,21 @@ def check(make_service: MakeService) -> None:
     play = _Play(make_service)
     with _sigterm_is_harmless(), _nothing_is_logged():
         try:
-            trio.run(play.run)
+            with alarm_clock(_LONGEST_STEP) as instruments:
+                trio.run(play.run, instruments=instruments)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a check never raises
+            if isinstance(error, trio.TrioInternalError):
+                keep_for_ever(play.root)
             play.error = play.error or error
     if isinstance(play.error, NotImplementedError):
         hint = "make a RunGroup, add two actors of the library's to it, return it."
         verdict((False, "make_service is written", hint))
+        return
+    blocks = next((e for e in (play.error, play.result) if isinstance(e, BlocksError)), None)
+    if blocks is not None:
+        verdict((False, "it lets others run while it waits", f"{blocks}."))
         return
     if play.group is None:
         verdict((False, "it returns a run group that does not run yet", play.why_no_group()))
@@ -66,10 +74,13 @@ def check(make_service: MakeService) -> None:
             ),
         ),
         (
-            play.unreadable == b"" and play.second == b"STILL THERE?",
+            play.unreadable is not None and play.second == b"STILL THERE?",
             "a request that cannot be answered hurts nobody else",
             (
-                "what leaves the handler ends the service. Catch it in the handler: `except "
+                "the request that is no text got no answer, and for 2 s its connection was not "
+                f"closed either: the handler has to end. {play}"
+                if play.unreadable is None and (play.took is None or play.took > 0)
+                else "what leaves the handler ends the service. Catch it in the handler: `except "
                 f"Exception as error:`. {play}"
             ),
         ),
@@ -77,8 +88,11 @@ def check(make_service: MakeService) -> None:
             isinstance(play.result, SignalReceived),
             "SIGTERM ends it: run() raises SignalReceived",
             (
-                "nobody listens to the signal: `group.add(*signal_actor())`. (It would have ended "
-                "the program, and here the kernel.)"
+                "the handler does not end when it is cancelled: `except BaseException` has to end "
+                "with `raise`, and a shield needs a limit."
+                if play.given_up
+                else "nobody listens to the signal: `group.add(*signal_actor())`. (It would have "
+                "ended the program, and here the kernel.)"
                 if play.ended_at is None
                 else f"that is what signal_actor() does; let it out. {play}"
             ),
@@ -101,7 +115,7 @@ def check(make_service: MakeService) -> None:
             ),
         ),
         (
-            play.took is not None and 0 < play.took < _GRACE + 1.9,
+            play.took is not None and 0 < play.took < _GRACE + 0.9,
             "and one that says nothing holds up the stop for a second at most",
             _why_not_in_time(play),
         ),
@@ -133,6 +147,9 @@ class _Play:
     told_at: float | None = attrs.field(default=None, init=False)
     ended_at: float | None = attrs.field(default=None, init=False)
     result: object = attrs.field(default=None, init=False)
+    root: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
+    is_over: bool = attrs.field(default=False, init=False)
+    given_up: bool = attrs.field(default=False, init=False)
 
     @property
     def took(self) -> float | None:
@@ -154,11 +171,26 @@ class _Play:
     def why_no_group(self) -> str:
         if self.error is not None:
             return f"calling it failed: {type(self.error).__name__}: {self.error}"
+        if is_run_of_a_group(self.made):
+            return "it returned a call, `group.run()`: return the group itself, `return group`."
         if hasattr(self.made, "close") and hasattr(self.made, "send"):
             return "making a group has nothing to wait for: write it as `def`, without `async`."
         return f"it returned {self.made!r}. Do not forget `return group`; do not run the group."
 
+    async def _wait_for_the_last_limit(self) -> None:
+        """Break off the run of a handler that no cancellation ends; see `helpers._Watched`."""
+        with trio.move_on_after(_PATIENCE + 2):
+            await trio.lowlevel.wait_task_rescheduled(self._wake)
+
+    def _wake(self, _: object) -> trio.lowlevel.Abort:
+        if not self.is_over:
+            self.given_up = True
+            raise trio.TooSlowError
+        return trio.lowlevel.Abort.SUCCEEDED
+
     async def run(self) -> None:
+        self.root = trio.lowlevel.current_root_task()
+        trio.lowlevel.spawn_system_task(self._wait_for_the_last_limit)
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port: int = listeners[0].socket.getsockname()[1]
         try:
@@ -170,6 +202,7 @@ class _Play:
             elif hasattr(self.made, "close"):
                 self.made.close()
         finally:
+            self.is_over = True
             for listener in listeners:
                 await trio.aclose_forcefully(listener)
 
@@ -375,4 +408,24 @@ def _lets_the_idle_go_at_once(listeners: list[trio.SocketListener]) -> RunGroup:
     return group
 
 
-ALSO_RIGHT: list[MakeService] = [_grace_for_the_server, _by_hand, _lets_the_idle_go_at_once]
+def _answers_with_an_error(listeners: list[trio.SocketListener]) -> RunGroup:
+    async def handle(stream: trio.SocketStream) -> None:
+        try:
+            await answer(stream)
+        except UnicodeDecodeError:
+            await stream.send_all(b"400 not text\n")
+        except trio.BrokenResourceError:
+            pass
+
+    group = RunGroup(grace=1)
+    group.add(*signal_actor())
+    group.add(*listener_actor(handle, listeners))
+    return group
+
+
+ALSO_RIGHT: list[MakeService] = [
+    _answers_with_an_error,
+    _grace_for_the_server,
+    _by_hand,
+    _lets_the_idle_go_at_once,
+]

@@ -11,7 +11,7 @@ from unittest import mock
 
 import attrs
 import trio
-from helpers import Attempt, attempt, leaves_of, verdict, why_it_failed
+from helpers import Attempt, attempt, called, leaves_of, verdict, why_it_failed
 
 Work = Callable[[Any], Awaitable[Any]]
 Pipeline = Callable[[Iterable[Any], Work, int], Awaitable[Any]]
@@ -31,8 +31,8 @@ class _Spy:
     open: Any = trio.open_memory_channel
     receiving: list[trio.MemoryReceiveChannel[Any]] = attrs.field(factory=list)
 
-    def __call__(self, room: float) -> tuple[Any, Any]:
-        pair = self.open(room)
+    def __call__(self, max_buffer_size: float) -> tuple[Any, Any]:  # as trio calls it
+        pair = self.open(max_buffer_size)
         self.receiving.append(pair[1])
         return pair
 
@@ -80,16 +80,15 @@ class _Scene:
     async def _play(self, pipeline: Pipeline) -> Any:
         trio.lowlevel.spawn_system_task(self._look)
         with trio.move_on_after(self.limit) as scope:
-            awaitable = pipeline(self._take(), self.work, self.workers)
-            if not inspect.isawaitable(awaitable):
-                raise TypeError("a plain function cannot wait: write `async def`")
-            return await awaitable
+            return await called(pipeline, self._take(), self.work, self.workers)
         self.caught = scope.cancelled_caught
         return None
 
     def play(self, pipeline: Pipeline) -> None:
         with mock.patch.object(trio, "open_memory_channel", self.spy):
             self.outcome = attempt(self._play, pipeline)
+        if isinstance(value := self.outcome.value, list):  # as it is now: it may be shared
+            self.outcome = attrs.evolve(self.outcome, value=[*value])
 
     @property
     def results(self) -> list[Any] | None:
@@ -108,6 +107,11 @@ def check(pipeline: Pipeline) -> None:
     scenes = [main, little, nothing, many, failing, cancelled]
     for scene in scenes:
         scene.play(pipeline)
+        if main.outcome.spins:  # and would in the others, too, which takes its time
+            break
+    if main.outcome.spins:
+        verdict((False, "it comes back by itself", _why_it_hangs(main)))
+        return
     if main.outcome.not_written:
         hint = (
             "replace `raise NotImplementedError`: two channels, a nursery, and in it a task that "
@@ -129,12 +133,12 @@ def check(pipeline: Pipeline) -> None:
             _why_nothing(main),
         ),
         (
-            sorted(main.calls) == sorted(_SECONDS),
+            _are_the_same(main.calls, _SECONDS),
             "each item is worked on once",
             _why_not_called(main.calls),
         ),
         (
-            sorted(main.results or ()) == sorted(_DONE),
+            _are_the_same(main.results or (), _DONE),
             "all results are there",
             _why_not_all(main),
         ),
@@ -159,7 +163,7 @@ def check(pipeline: Pipeline) -> None:
             _told(nothing, "for no items, "),
         ),
         (
-            many.ahead <= _AHEAD and sorted(many.results or ()) == many.items,
+            many.ahead <= _AHEAD and _are_the_same(many.results or (), many.items),
             f"of {_MANY} items it never takes more than {_AHEAD} ahead of the workers",
             _why_ahead(many),
         ),
@@ -175,6 +179,11 @@ def check(pipeline: Pipeline) -> None:
             + " Let `Cancelled` through, and put no shield around the work.",
         ),
     )
+
+
+def _are_the_same(some: Iterable[Any], others: Iterable[Any]) -> bool:
+    """Compare in any order what may be anything, and so cannot be sorted."""
+    return sorted(map(repr, some)) == sorted(map(repr, others))
 
 
 def _has_oserror(error: BaseException | None) -> bool:
@@ -204,8 +213,13 @@ def _why_it_hangs(scene: _Scene) -> str:
         if stuck.tasks_waiting_send:
             return (
                 f"it never came back: {_tasks(stuck.tasks_waiting_send)} to send into a channel "
-                "from which nobody takes. Is the collector after the nursery's block? It has to "
-                "run beside the workers."
+                "from which nobody takes. "
+                + (
+                    "Does each worker take one item only? It has to go on: `async for`."
+                    if stuck.tasks_waiting_send == 1 and len(scene.calls) == scene.workers
+                    else "Is the collector after the nursery's block? It has to run beside the "
+                    "workers."
+                )
             )
     return f"{scene.outcome}. Who waits for whom?"
 
@@ -227,8 +241,8 @@ def _why_nothing(scene: _Scene) -> str:
     leaf = leaves_of(error)[0]
     if isinstance(leaf, trio.ClosedResourceError):
         return (
-            "ClosedResourceError: a task uses an end that another one has closed. Give each "
-            "task a `clone()` of its own, and let it close that one."
+            "ClosedResourceError: an end is used that is closed already. If another task closes "
+            "it, give each a `clone()` of its own; and the `async with` goes around the whole loop."
         )
     if isinstance(leaf, trio.BrokenResourceError):
         return (
@@ -271,26 +285,42 @@ def _why_not_in_time(scene: _Scene) -> str:
             "take items from the same channel."
         )
     if outcome.ended == max(_SECONDS.values()):
-        return "it took 3 s: all at once. Start as many tasks as there are workers, not items."
+        return (
+            "it took 3 s: all at once, or three of them. Start as many tasks as there are "
+            "workers, not items."
+        )
+    if outcome.ended == 4.5 and sorted(scene.calls[:2]) == ["a", "b"]:
+        return (
+            "it took 4.5 s: it waits until both are done, and begins two more then. Each worker "
+            "takes the next item as soon as it is free itself."
+        )
     if scene.calls[2:] != ["c", "d"]:
         return (
-            f"begun were {', '.join(map(str, scene.calls))}, in this order. Tasks begin in any "
-            "order: start as many as there are workers, not items; each takes the next item when "
-            "it is free."
+            f"begun were {', '.join(map(str, scene.calls))}, in this order. They are to be taken "
+            "in order (`pop()` takes the last). Tasks begin in any order: start as many as there "
+            "are workers, not items; each takes the next item when it is free."
         )
     return f"{outcome}."
 
 
 def _why_not_little(scene: _Scene) -> str:
-    if not scene.outcome.hangs and scene.outcome.error is None and scene.results == [*_LITTLE]:
+    if scene.outcome.hangs:
+        return f"{_why_it_hangs(scene)} There are more workers here than items."
+    if isinstance(scene.outcome.error, BaseException):
+        return f"{scene.outcome}. Here there are more workers than items, and it is another call."
+    if scene.results == [*_LITTLE]:
         return (
             f"it took {scene.outcome.ended:g} s in place of 2: each item can have a worker of its "
-            "own here. Is the number of workers what it is told?"
+            "own here. Is the number of workers what it is told, and does nobody sleep?"
         )
-    what = "it never came back" if scene.outcome.hangs else str(scene.outcome)
+    if scene.results is not None and scene.results[: len(_DONE)] == _DONE:
+        return (
+            f"{scene.outcome}: the results of an earlier call are in it. Make the list inside of "
+            "`pipeline`."
+        )
     return (
-        f"the items are {[*_LITTLE]}, and so are the results; {what}. Do not look at a value to "
-        "tell whether it is there, or the last."
+        f"the items are {[*_LITTLE]}, and so are the results; {scene.outcome}. Do not look at a "
+        "value to tell whether it is there, or the last."
     )
 
 
@@ -299,7 +329,10 @@ def _why_not_failed(scene: _Scene) -> str:
     if scene.outcome.hangs:
         return told
     if _has_oserror(scene.outcome.error):
-        return f"{told} The nursery cancels the others, unless a shield keeps that out."
+        return (
+            f"{told} The nursery cancels the others, unless a shield keeps that out, or the error "
+            "is caught before it gets there."
+        )
     return f"{told} Do not catch it: it comes out of the nursery, and ends the others."
 
 
@@ -678,7 +711,25 @@ async def _with_a_generator(items: Iterable[Any], work: Work, workers: int) -> l
         return [result async for result in results]
 
 
+async def _names_the_size(items: Iterable[Any], work: Work, workers: int) -> list[Any]:
+    results: list[Any] = []
+    to_do, taken = trio.open_memory_channel[Any](max_buffer_size=0)
+
+    async def worker() -> None:
+        async for item in taken:
+            results.append(await work(item))  # noqa: PERF401 - as soon as it is done
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(workers):
+            nursery.start_soon(worker)
+        async with to_do:
+            for item in items:
+                await to_do.send(item)
+    return results
+
+
 ALSO_RIGHT: list[Pipeline] = [
+    _names_the_size,
     _from_one_iterator,
     _with_a_list_for_the_results,
     _with_a_nursery_for_the_workers,

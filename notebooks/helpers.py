@@ -103,7 +103,7 @@ class _Watched(trio.abc.Instrument):
             value = trio.run(self._main, async_fn, args, clock=clock, instruments=self.instruments)
         except Exception as error:
             if isinstance(error, trio.TrioInternalError):
-                _keep_for_ever(self.root)
+                keep_for_ever(self.root)
             if not self.hangs:
                 raise
         else:
@@ -136,7 +136,7 @@ class _Watched(trio.abc.Instrument):
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-def _keep_for_ever(tasks: object) -> None:
+def keep_for_ever(tasks: object) -> None:
     """Never collect the tasks of a run that has broken off: each would be closed, and go on."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(tasks))
 
@@ -198,8 +198,8 @@ def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
         finally:
             ended = trio.current_time()
 
-    with _without_asyncio(), _alarm_clock() as alarm_clock:
-        watched = _Watched(_MOST_STEPS_OF_AN_ATTEMPT, alarm_clock)
+    with _without_asyncio(), alarm_clock(_LONGEST_STEP) as instruments:
+        watched = _Watched(_MOST_STEPS_OF_AN_ATTEMPT, instruments)
         try:
             return Attempt(watched.run(main), None, ended)
         except BaseException as raised:  # a check never raises
@@ -207,29 +207,27 @@ def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
     leaves = leaves_of(error)
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
         raise KeyboardInterrupt  # the stop button
-    if any(isinstance(leaf, _BlocksError) for leaf in leaves):
-        return Attempt(None, trio.TooSlowError(_BLOCKS), math.inf, hangs=True, spins=True)
+    for leaf in leaves:
+        if isinstance(leaf, BlocksError):
+            return Attempt(None, leaf, math.inf, hangs=True, spins=True)
     if watched.hangs:
         return Attempt(None, error, math.inf, hangs=True, spins=watched.spins)
     return Attempt(None, error, ended)
 
 
-class _BlocksError(BaseException):
+class BlocksError(BaseException):
     """Raised by the alarm clock in what lets no other task run."""
 
 
-_BLOCKS = (
-    f"for {_LONGEST_STEP} s no other task could run: it waits, or goes round in circles, without "
-    "an `await`"
-)
-
-
+@attrs.frozen
 class _AlarmClock(trio.abc.Instrument):
     """Rings in a step of a task that does not end."""
 
+    seconds: float
+
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         del task
-        signal.setitimer(signal.ITIMER_REAL, _LONGEST_STEP, 1)  # and again: it may catch the first
+        signal.setitimer(signal.ITIMER_REAL, self.seconds, 1)  # and again: it may catch the first
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         del task
@@ -237,18 +235,30 @@ class _AlarmClock(trio.abc.Instrument):
 
 
 @contextmanager
-def _alarm_clock() -> Iterator[list[trio.abc.Instrument]]:
+def alarm_clock(seconds: float) -> Iterator[list[trio.abc.Instrument]]:
+    """Make an instrument for `trio.run` that ends what takes so long without an `await`."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or not hasattr(signal, "setitimer"):  # a signal reaches only that; Windows
         yield []
         return
 
-    def ring(*_: object) -> None:
-        raise _BlocksError
+    def ring(_: object, frame: FrameType | None) -> None:
+        # Where Python swallows what is raised, such as in the warning of a forgotten `await`, ring
+        # a moment later.
+        around = frame
+        while around is not None:
+            if around.f_code.co_name in {"__del__", "_warn_unawaited_coroutine"}:
+                signal.setitimer(signal.ITIMER_REAL, 0.001, 1)
+                return
+            around = around.f_back
+        raise BlocksError(
+            f"for {seconds:g} s no other task could run: it waits, or goes round in circles, "
+            "without an `await`"
+        )
 
     before = signal.signal(signal.SIGALRM, ring)
     try:
-        yield [_AlarmClock()]
+        yield [_AlarmClock(seconds)]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -1408,6 +1408,187 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         """,
         ["✓ a horse that falls", "kept out by a shield"],
     ),
+    (
+        "06 forgets both awaits",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            async def execute():
+                while not stopping.is_set():
+                    report()
+                    trio.sleep(3600)
+            return execute, lambda error: stopping.set()
+        """,
+        ["without an `await`"],
+    ),
+    (
+        "06 has an interrupt that waits in vain",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping, done = trio.Event(), trio.Event()
+            async def execute():
+                while not stopping.is_set():
+                    await report()
+                    with trio.move_on_after(3600):
+                        await stopping.wait()
+            async def interrupt(error):
+                stopping.set()
+                await done.wait()
+            return execute, interrupt
+        """,
+        ["the interrupt goes on for ever", "!never stopped"],
+    ),
+    (
+        "07 keeps every call",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                while not cancel.is_set():
+                    flush()
+            return execute, lambda error: cancel.set()
+        """,
+        ["flush() was called 2000 times, and never awaited"],
+    ),
+    (
+        "07 has the last flush in the scope",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            scope = trio.CancelScope()
+            async def execute():
+                with scope:
+                    try:
+                        while True:
+                            await trio.sleep(30)
+                            await flush()
+                    finally:
+                        await flush()
+            return execute, lambda error: scope.cancel()
+        """,
+        ["the last flush was cut off", "!once too often"],
+    ),
+    (
+        "07 swallows a cancellation of a flush",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                while True:
+                    with trio.move_on_after(30):
+                        await cancel.wait()
+                    last = cancel.is_set()
+                    try:
+                        await flush()
+                    except trio.Cancelled:
+                        return
+                    if last:
+                        return
+            return execute, lambda error: cancel.set()
+        """,
+        ["✗ and so it does during a flush", "was swallowed"],
+    ),
+    (
+        "09 serves after the end",
+        "check(make_service)",
+        """
+        from exercises_09 import answer, listener_actor, signal_actor
+        def make_service(listeners):
+            async def handle(stream):
+                while True:
+                    try:
+                        await answer(stream)
+                    except BaseException:
+                        pass
+            group = RunGroup(grace=1)
+            group.add(*signal_actor())
+            group.add(*listener_actor(handle, listeners))
+            return group
+        """,
+        ["✗", "the handler has to end"],
+    ),
+    (
+        "10 gathers nothing",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = []
+            async with trio.open_nursery() as nursery:
+                for item in items:
+                    results.append(nursery.start_soon(work, item))
+            return results
+        """,
+        ["✗ all results are there"],
+    ),
+    (
+        "10 has one list for all calls",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers, results=[]):
+            sending, receiving = trio.open_memory_channel(0)
+            async def worker():
+                async for item in receiving:
+                    results.append(await work(item))
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+                async with sending:
+                    for item in items:
+                        await sending.send(item)
+            return results
+        """,
+        ["Make the list inside of `pipeline`"],
+    ),
+    (
+        "10 works in batches",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = []
+            async def one(item):
+                results.append(await work(item))
+            items = list(items)
+            for i in range(0, len(items), workers):
+                async with trio.open_nursery() as nursery:
+                    for item in items[i : i + workers]:
+                        nursery.start_soon(one, item)
+            return results
+        """,
+        ["waits until both are done"],
+    ),
+    (
+        "10 has a yield",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            for item in items:
+                yield await work(item)
+        """,
+        ["a `yield` in your function", "!async def"],
+    ),
+    (
+        "10 has a worker that takes one item",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = []
+            sending, receiving = trio.open_memory_channel(0)
+            async def worker():
+                results.append(await work(await receiving.receive()))
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+                async with sending:
+                    for item in items:
+                        await sending.send(item)
+            return results
+        """,
+        ["Does each worker take one item only?", "!collector"],
+    ),
 ]
 
 
@@ -2080,6 +2261,115 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "        for _, interrupt in actors:\n            await interrupt(None)\n",
         ["called before anybody has exited"],
     ),
+    (
+        "06 makes one more report",
+        "check(make_reporter)",
+        "        while not stopping.is_set():\n            await report()\n",
+        "        while True:\n            await report()\n            if stopping.is_set():\n"
+        "                return\n",
+        ["it made one more report", "!two things at once"],
+    ),
+    (
+        "06 sets the event itself",
+        "check(make_reporter)",
+        "return execute, interrupt",
+        "return execute, stopping.set()",
+        ["Or was the event set before?"],
+    ),
+    (
+        "06 swallows a cancellation of a report",
+        "check(make_reporter)",
+        "            await report()\n",
+        "            try:\n                await report()\n            except trio.Cancelled:\n"
+        "                return\n",
+        ["`Cancelled` was swallowed", "!a shield around"],
+    ),
+    (
+        "06 reports in the interrupt",
+        "check(make_reporter)",
+        "    def interrupt(error: BaseException | None) -> None:\n        stopping.set()\n",
+        "    async def interrupt(error):\n        stopping.set()\n        await report()\n",
+        ["the interrupt only tells"],
+    ),
+    (
+        "07 has one event for all",
+        "check(flusher)",
+        "    cancel = trio.Event()  # Go: cancel := make(chan struct{})\n",
+        "    cancel = globals().setdefault('for_all', trio.Event())\n",
+        ["make the flag or event inside of flusher"],
+    ),
+    (
+        "07 sets the event itself",
+        "check(flusher)",
+        "return execute, interrupt",
+        "return execute, cancel.set()",
+        ["Or was the event set before?"],
+    ),
+    (
+        "07 has an interrupt that fails during a flush",
+        "check(flusher)",
+        "        cancel.set()  # Go: close(cancel)\n",
+        "        cancel.set()\n        if trio.current_time() == 31:\n            scope.cancel()\n",
+        ["Told to stop at 31 s", "scope"],
+    ),
+    (
+        "08 has an interrupt that fails",
+        "check(stoppable)",
+        "lambda error: stop.set(),",
+        "lambda error: (stop.set(), undefined),",
+        ["the interrupt raised NameError"],
+    ),
+    (
+        "08 blocks in the interrupt",
+        "check(stoppable)",
+        "lambda error: stop.set(),",
+        "lambda error: Event(client=client).wait(),",
+        ["✗ interrupted, it ends soon", "without an `await`"],
+    ),
+    (
+        "09 gives two seconds",
+        "check(make_service)",
+        "RunGroup(grace=1)",
+        "RunGroup(grace=2)",
+        ["write RunGroup(grace=1)"],
+    ),
+    (
+        "09 keeps the connection open",
+        "check(make_service)",
+        '            print("one request failed:", error)\n',
+        "            await trio.sleep_forever()\n",
+        ["the handler has to end", "!leaves the handler"],
+    ),
+    (
+        "09 goes round in circles",
+        "check(make_service)",
+        '            print("one request failed:", error)\n',
+        "            while True:\n                pass\n",
+        ["without an `await`"],
+    ),
+    (
+        "09 returns a call of run",
+        "check(make_service)",
+        "    return group\n",
+        "    return group.run()\n",
+        ["return the group itself", "!without `async`"],
+    ),
+    (
+        "10 has one worker too many",
+        "check(pipeline)",
+        "range(workers)",
+        "range(workers + 1)",
+        ["all at once, or three of them"],
+    ),
+    (
+        "10 closes after the first",
+        "check(pipeline)",
+        "        async with sending:\n            for item in items:\n"
+        "                await sending.send(item)\n",
+        "        for item in items:\n            async with sending:\n"
+        "                await sending.send(item)\n",
+        ["an end is used that is closed already"],
+    ),
 ]
 
 
@@ -2214,7 +2504,7 @@ def test_an_attempt_that_lets_no_other_task_run_is_ended(
 
     attempt = helpers.attempt(blocks)
     assert (attempt.hangs, attempt.spins) == (True, True)
-    assert "for 5 s no other task could run" in str(attempt)
+    assert "for 0.2 s no other task could run" in str(attempt)
     assert signal.getsignal(signal.SIGALRM) == before
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
