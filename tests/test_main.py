@@ -698,10 +698,20 @@ def test_what_has_made_a_process_group_of_its_own_is_told_to_stop_at_the_end() -
     done = run("--quiet", apart(script), when("here", "exit 3"))
     assert done.returncode == 3
     assert Path("bye").exists()
-    assert done.stderr.startswith(
-        b"trio-rungroup: stopping what the commands have left behind: timeout ("
-    )
+    told = b"trio-rungroup: stopping what the commands have left behind: timeout ("
+    assert told in done.stderr
     assert b"), sh (" in done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is found in /proc")
+def test_it_is_told_once_and_has_the_grace_to_end_in() -> None:
+    script = "trap 'echo told >>log' TERM; touch here; until test -e log; do sleep 0.02; done; "
+    script += "sleep 0.3 && echo done >>log"
+    in_a_group = "import os; os.setpgid(0, 0); os.execv('/bin/sh', ['sh', '-c', os.environ['S']])"
+    command = f"sh -c {shlex.quote(f'{sys.executable} -c {shlex.quote(in_a_group)}; true')}"
+    done = run("--quiet", command, when("here", "exit 3"), env={**os.environ, "S": script})
+    assert done.returncode == 3
+    assert Path("log").read_text().split() == ["told", "done"]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is found in /proc")

@@ -329,10 +329,14 @@ async def _end_what_is_left(grace: float, say: Callable[[str], None]) -> None:
                 if not told:
                     names = ", ".join(map(_name_of, left))
                     say(f"stopping what the commands have left behind: {names}")
-                for pid in set(left) - told:
+                for pid in left:
                     with contextlib.suppress(OSError):
-                        os.kill(pid, signal.SIGTERM)
-                told.update(left)
+                        # What those start in order to stop gracefully is left alone.
+                        group = os.getpgid(pid)
+                        target = pid if group == os.getpgrp() else -group
+                        if target not in told:
+                            told.add(target)
+                            os.kill(target, signal.SIGTERM)
                 await trio.sleep(_LOOKS_AGAIN)
     finally:
         # For a while only: the kernel may keep one that waits for a disk.
