@@ -715,6 +715,16 @@ def test_it_is_told_once_and_has_the_grace_to_end_in() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is found in /proc")
+def test_what_has_joined_our_own_process_group_is_told_alone() -> None:
+    joins = "import os; os.setpgid(0, os.getpgid(int(os.environ['TRIO_RUNGROUP_PID']))); "
+    joins += "os.execv('/bin/sh', ['sh', '-c', 'touch here; exec sleep 1000'])"
+    command = f"sh -c {shlex.quote(f'{sys.executable} -c {shlex.quote(joins)}; true')}"
+    done = run("--quiet", command, when("here", "exit 3"), start_new_session=True)
+    assert done.returncode == 3
+    assert b"stopping what the commands have left behind: s" in done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is found in /proc")
 def test_and_killed_when_it_does_not_even_if_nobody_reads_what_is_said_of_it() -> None:
     script = "trap '' TERM; touch here; while :; do sleep 0.05; done"
     with full_pipe() as (_, write_end):
