@@ -722,6 +722,7 @@ def test_what_has_joined_our_own_process_group_is_told_alone() -> None:
     done = run("--quiet", command, when("here", "exit 3"), start_new_session=True)
     assert done.returncode == 3
     assert b"stopping what the commands have left behind: s" in done.stderr
+    assert b"received signal" not in done.stderr
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is found in /proc")
