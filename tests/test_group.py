@@ -1863,6 +1863,29 @@ async def test_promise_12_a_log_handler_that_exits_does_so_when_all_have_stopped
     assert group.record.ended == 1  # for every grace, it is a second request to stop
 
 
+async def test_promise_12_also_if_it_exits_at_the_line_that_tells_whose_grace_has_ended(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class ExitsAtWarnings(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert record.levelno == logging.WARNING
+            raise SystemExit(3)
+
+    group, handler = RunGroup(grace=60), ExitsAtWarnings()
+    group.add(functools.partial(give, 1, "value"))
+    group.add(trio.sleep_forever, ignore)
+    group.add(trio.sleep_forever, ignore)
+    logging.getLogger("trio_rungroup").addHandler(handler)
+    try:
+        with trio.move_on_after(2):
+            error = await raised_by(group)
+    finally:
+        logging.getLogger("trio_rungroup").removeHandler(handler)
+    assert type(error) is SystemExit
+    assert group.record is not None
+    assert [actor.exited for actor in group.record.actors] == [1, 2, 2]
+
+
 async def test_promise_12_one_that_exits_before_the_stop_has_begun_ends_no_grace(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -3326,7 +3349,7 @@ async def test_promise_17_also_if_what_holds_it_up_has_been_named_before(
         "cancelled because the grace has ended (asked a second time to stop):\n  'later' at "
     )
     assert at_25.startswith(
-        "the stop has been waiting for 10 s for:\nnot interrupted yet:\n  'later' at "
+        "the stop has been waiting for 10 s\nnot interrupted yet:\n  'later' at "
     )
 
 

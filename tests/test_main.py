@@ -661,7 +661,7 @@ def killed(process: subprocess.Popen[bytes], *, words: bytes) -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard needs /proc")
-@pytest.mark.parametrize("words", [b"trio_rungroup", b"sleep 1000"])
+@pytest.mark.parametrize("words", [b"trio_rungroup", b"sleep 1000", b"python"])
 def test_killing_all_that_has_some_words_in_its_command_line_does_not_kill_the_guard(
     words: bytes,
 ) -> None:
@@ -745,6 +745,33 @@ def test_a_second_signal_kills_that_at_once_too() -> None:
         read_until(process.stderr, b"received signal SIGINT")
         process.send_signal(signal.SIGTERM)
         assert end(process)[0] == 128 + signal.SIGINT
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is found in /proc")
+def test_signals_are_attended_to_while_that_is_waited_for() -> None:
+    script = "trap '' TERM; touch here; while :; do sleep 0.05; done"
+    with started("--grace", "1000", apart(script), when("here", "exit 3")) as process:
+        read_until(process.stderr, b"have left behind")
+        process.send_signal(signal.SIGTERM)
+        read_until(process.stderr, b"received signal SIGTERM")
+        process.send_signal(signal.SIGINT)
+        assert end(process)[0] == 3
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is found in /proc")
+def test_what_shares_its_process_group_is_killed_with_it_though_it_has_no_mark() -> None:
+    script = "trap '' TERM; touch here; while :; do sleep 0.05; done"
+    mark = f"TRIO_RUNGROUP_TEST={os.environ['TRIO_RUNGROUP_TEST']}"  # for the fixture to see
+    hidden = f"env -i {mark} sh -c {shlex.quote(script)}"
+    command = f"sh -c {shlex.quote(f'timeout 1000 {hidden}; true')}"
+    assert run("--quiet", "--grace", "0.3", command, when("here", "exit 3")).returncode == 3
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is found in /proc")
+def test_one_with_its_own_number_for_a_mark_does_not_end_itself() -> None:
+    command = f"TRIO_RUNGROUP_PID=$$ exec {shlex.join(COMMAND)} --quiet true"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard needs /proc")

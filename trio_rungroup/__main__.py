@@ -34,7 +34,15 @@ import shutil
 import signal
 import subprocess
 import termios
-from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Generator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Container,
+    Generator,
+    Iterable,
+    Sequence,
+)
 from pathlib import Path
 from typing import Final, TextIO, TypeAlias
 
@@ -49,6 +57,7 @@ _LONGEST_LINE: Final = 16 * _CHUNK  # bytes; a longer one is passed on as severa
 _ECHO: Final = 0.1  # seconds in which timeout(1) sends its signal twice: to us, and to our group
 _LAST_WORDS: Final = 1.0  # seconds to pass on what is left when somebody wants us to end
 _LOOKS_AGAIN: Final = 0.02  # seconds until it looks whether what it has told to end has ended
+_MOST_APART: Final = 10.0  # seconds, at most, for what is left in process groups of its own
 _FILES: Final = 5  # open files for each command: two pipes (4), and what trio waits by (1)
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
 
@@ -75,7 +84,8 @@ SIGHUP does not count, nor the same signal again within 0.1 seconds: timeout(1) 
 twice.) What a command leaves behind in its process group when it exits is killed: at once,
 or if the command was told to stop, when the grace ends, but after 10 seconds at most. What
 has made a process group of its own, as timeout(1) does, is not stopped with its command: on
-Linux it gets SIGTERM when all commands have exited, and SIGKILL when it has had the grace.
+Linux, with the exceptions below, it gets SIGTERM when all commands have exited, and SIGKILL
+when it has had the grace, too, but 10 seconds at most. So a stop may take that much longer.
 All output is passed on before the end, however slow its reader is; but after a signal, only
 until one second after the grace. At the end, a timeline goes to standard error.
 
@@ -84,8 +94,8 @@ reads /dev/tty, as for a password, or changes the terminal's settings, is suspen
 suspends trio-rungroup alone: they run on. If trio-rungroup itself is killed (SIGKILL), its
 commands are killed too, on Linux, except those with a session of their own and those whose
 environment does not show our mark (cleared by env -i, overwritten by a long process title,
-or hidden). A command that has become another user's (sudo) cannot be stopped at all. As
-process 1 of a container, run it under an init (docker run --init): it waits for no orphans."""
+or hidden). A command that has become another user's (sudo) cannot be stopped at all. In a
+container, run it under an init (docker run --init), not as process 1: it reaps no orphans."""
 
 _OTHER_PICTURES: Final = {".gif", ".jpeg", ".jpg", ".pdf", ".png", ".webp"}
 _EPILOG: Final = """\
@@ -277,7 +287,10 @@ def _guarded() -> Generator[dict[str, str]]:
     os.write(theirs, inspect.getsource(_guard).encode())
     program = "import os; exec(os.read(0, 65536))"
     guard = subprocess.Popen(  # noqa: S603 - our own words
-        [sys.executable, "-I", "-S", "-c", program, *_marked()],
+        # Not the path of Python, which may have the name of a project in it; but Python finds its
+        # library by this one, too.
+        ["/proc/self/exe", "-I", "-S", "-c", program, *_marked()],
+        executable=sys.executable,
         stdin=ours,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -324,28 +337,38 @@ async def _end_what_is_left(grace: float, say: Callable[[str], None]) -> None:
     find = functools.partial(_guard.find, mark, int(session))
     told: set[int] = set()
     try:
-        with trio.move_on_after(grace):
+        with trio.move_on_after(min(grace, _MOST_APART)):
             while left := find():
                 if not told:
                     names = ", ".join(map(_name_of, left))
                     say(f"stopping what the commands have left behind: {names}")
-                for pid in left:
-                    with contextlib.suppress(OSError):
-                        # What those start in order to stop gracefully is left alone.
-                        group = os.getpgid(pid)
-                        target = pid if group == os.getpgrp() else -group
-                        if target not in told:
-                            told.add(target)
-                            os.kill(target, signal.SIGTERM)
+                # What they start in order to stop gracefully is left alone.
+                targets = _groups_of(left) - told
+                _send(signal.SIGTERM, targets)
+                told |= targets
                 await trio.sleep(_LOOKS_AGAIN)
     finally:
         # For a while only: the kernel may keep one that waits for a disk.
         with trio.move_on_after(_LAST_WORDS, shield=True):
             while left := find():
-                for pid in left:
-                    with contextlib.suppress(OSError):
-                        os.kill(pid, signal.SIGKILL)
+                _send(signal.SIGKILL, _groups_of(left))
                 await trio.sleep(_LOOKS_AGAIN)
+
+
+def _groups_of(pids: Iterable[int]) -> set[int]:
+    """Find what to send a signal to: process groups, as negative numbers, but not our own."""
+    targets: set[int] = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has gone
+            group = os.getpgid(pid)
+            targets.add(pid if group == os.getpgrp() else -group)
+    return targets
+
+
+def _send(number: int, targets: Iterable[int]) -> None:
+    for target in targets:
+        with contextlib.suppress(OSError):  # it has gone
+            os.kill(target, number)
 
 
 def _name_of(pid: int) -> str:

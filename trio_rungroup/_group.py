@@ -1248,10 +1248,10 @@ class _Watch:
             who = f"the interrupt of {run.who(run.awaited_index)}"
             waiting.append((who, run.interrupts_task))
         if waiting or yet_to_be_told:
-            places = where(waiting)
+            places = f" for:{where(waiting)}" if waiting else ""
             if yet_to_be_told:
                 places += f"\nnot interrupted yet:{where(yet_to_be_told)}"
-            run.log(f"the stop has been waiting for {_PATIENCE:g} s for:%s", places)
+            run.log(f"the stop has been waiting for {_PATIENCE:g} s%s", places)
 
     def is_held_up_by_an_interrupt(self) -> bool:
         """Tell whether to name an interrupt: no grace will end it, or others wait for it."""

@@ -1,8 +1,8 @@
 """The guard of the command, and how it finds what the commands have started.
 
 The guard is a process of its own: it waits for the end of a pipe that ends with us, and then kills
-the commands. `__main__.py` starts it, and sends it this text through that very pipe, so that in its
-command line, unlike ours, there is nothing that `pkill -f` would be looking for.
+the commands. `__main__.py` starts it, and sends it this text through that very pipe, so that its
+command line, unlike ours, has no name in it that somebody might give to `pkill -f`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ def find(mark: str, session: int) -> list[int]:
             pid = int(name)
             with open(f"/proc/{pid}/environ", "rb") as environment:  # noqa: PTH123
                 marks = environment.read().split(b"\0")
-            if os.fsencode(mark) in marks and os.getsid(pid) == session:
+            is_ours = os.fsencode(mark) in marks and os.getsid(pid) == session
+            if is_ours and pid != os.getpid():
                 found.append(pid)
     return found
 
