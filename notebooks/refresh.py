@@ -23,7 +23,21 @@ PATIENCE = 120  # seconds for a cell
 
 
 async def refresh(notebook: Path, target: Path) -> str | None:
-    """Execute one notebook; tell what went wrong, if it could not be executed."""
+    """Execute one notebook; tell what went wrong, if it could not be executed.
+
+    Jupyter looks for ports that are free, and hands them to the kernel. Another process may have
+    taken one by then, and the kernel dies before it has begun: so there are three trials.
+    """
+    problem = None
+    for _ in range(3):
+        problem = await execute(notebook, target)
+        if problem is None or "Kernel died before replying" not in problem:
+            break
+    return problem
+
+
+async def execute(notebook: Path, target: Path) -> str | None:
+    """Execute a notebook in a kernel of its own, once."""
     content = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
     client = NotebookClient(
         content,
