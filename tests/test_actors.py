@@ -693,6 +693,18 @@ async def test_a_process_leads_a_group_and_reads_from_the_null_device(tmp_path: 
     assert out.read_text() == "True ''\n"
 
 
+async def test_one_pair_of_a_process_is_not_two_actors() -> None:
+    pair = process_actor(["sleep", "60"])
+    group = RunGroup()
+    group.add(*pair)
+    group.add(*pair)
+    with pytest.raises(RuntimeError, match="running already: give each actor a pair of its own"):
+        await group.run()
+    with trio.move_on_after(0.1) as scope:
+        await pair[0]()  # the one that was refused has not marked it as running
+    assert scope.cancelled_caught
+
+
 async def test_a_group_with_a_process_can_be_run_again() -> None:
     group = RunGroup()
     group.add(*process_actor(["sleep", "60"]), grace=PATIENCE)

@@ -249,6 +249,23 @@ async def test_ctrl_c_in_the_work_before_the_interrupt_is_raised(
     assert caught.value is error
 
 
+async def test_one_pair_is_not_two_actors() -> None:
+    submitted: list[Future[object]] = []
+
+    def submit() -> Future[object]:
+        submitted.append(Future())
+        return submitted[-1]
+
+    pair = future_actor(submit)
+    group = RunGroup()
+    group.add(*pair)
+    group.add(*pair)
+    message = r"give each actor a pair of its own, group\.add\(\*future_actor\(\.\.\.\)\)"
+    with pytest.raises(RuntimeError, match=message):
+        await group.run()
+    assert [future.cancelled() for future in submitted] == [True]
+
+
 async def test_what_runs_already_is_stopped_by_an_interrupt_it_listens_to(
     pool: ThreadPoolExecutor,
 ) -> None:

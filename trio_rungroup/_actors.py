@@ -238,6 +238,8 @@ def process_actor(
     Raises:
         subprocess.CalledProcessError: From `execute`, when the exit status is not 0.
         OSError: From `execute`, when the process cannot be started, or not be killed.
+        RuntimeError: From `execute`, when it is running already: each actor needs a pair of its
+            own.
         TypeError: The command is not a list of words; or an option is a pipe (nobody would read
             it), is for text or buffers, or is one that this function sets itself; from `execute`,
             when an option is unknown to `trio.lowlevel.open_process`.
@@ -295,8 +297,7 @@ def process_actor(
         else:
             starting.cancel(reason="process_actor was interrupted")
 
-    process_actor.__qualname__ = "process_actor"
-    return process_actor, interrupt
+    return _one_at_a_time(process_actor, "process_actor"), interrupt
 
 
 def listener_actor(
@@ -482,6 +483,8 @@ def future_actor(
     Raises:
         BaseException: From `execute`, what `submit` raised, or what the future holds. A
             future cancelled without an interrupt raises its own CancelledError.
+        RuntimeError: From `execute`, when it is running already: each actor needs a pair of its
+            own.
         TypeError: `submit` is not a function without parameters, or `interrupt` not a function
             of one argument; from `execute`, when `submit` does not return a future.
 
@@ -543,8 +546,29 @@ def future_actor(
             future.cancel()
         return None
 
-    future_actor.__qualname__ = "future_actor"
-    return future_actor, stop
+    return _one_at_a_time(future_actor, "future_actor"), stop
+
+
+def _one_at_a_time(execute: Execute, factory: str) -> Execute:
+    """Refuse to run twice at the same time: the interrupt would reach only one of the two."""
+    is_running = False
+
+    @enable_ki_protection
+    async def actor() -> object:
+        nonlocal is_running
+        if is_running:
+            raise RuntimeError(
+                f"this {factory} is running already: give each actor a pair of its own, "
+                f"group.add(*{factory}(...))"
+            )
+        is_running = True
+        try:
+            return await execute()
+        finally:
+            is_running = False
+
+    actor.__qualname__ = factory
+    return actor
 
 
 _REFUSED_OPTIONS: Final = {

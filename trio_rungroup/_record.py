@@ -38,7 +38,6 @@ _EXIT_MARKS: Final[dict[How | None, str]] = {
     "cancelled": "◇",
     None: "…",
 }
-_LOCALS: Final = "<locals>."  # Python writes it into a `__qualname__`
 _CLASS_NAME: Final = vars(type)["__name__"]
 ALL_RETURNED: Final = "all actors have returned"
 _NEVER: Final = [math.inf]
@@ -180,7 +179,10 @@ class Record:
 
     @property
     def end(self) -> float:
-        """Where the timeline ends: the end of the run, or now if it is still going."""
+        """Where the timeline ends: the end of the run, or now if it is still going.
+
+        Outside the trio thread, where nobody can ask trio's clock: the last moment in the record.
+        """
         if self.ended is not None:
             return self.ended
         times = [t for a in self.actors for t in (a.began, a.interrupted, a.exited)]
@@ -223,7 +225,8 @@ class Record:
         end = seconds(self.end)
         if self.how is None:
             waiting = "has been going for" if self.stopped is None else "is still waiting after"
-            return f"run() {waiting} {end}"
+            at_least = "" if trio.lowlevel.in_trio_run() else "at least "
+            return f"run() {waiting} {at_least}{end}"
         if self.how == "cancelled":
             return f"run() ends at {end}, cancelled"
         return f"run() ends at {end}" + (
@@ -463,21 +466,33 @@ def fit(text: str, room: float, width: Callable[[str], float]) -> str:
     """Cut a text so that it is no wider than `room`."""
     if width(text) <= room:
         return text
-    room -= width("…")
-    ends = itertools.accumulate(map(width, text))
-    return "".join(char for char, end in zip(text, ends, strict=True) if end <= room) + "…"
+    return _beginning(text, room - width("…"), width) + "…"
 
 
 def fit_name(actor: ActorRecord, room: float, width: Callable[[str], float]) -> str:
     """Cut an actor's name so that it is no wider than `room`.
 
-    Of the `__qualname__` of a function inside another one, the beginning goes first: those that
-    were defined side by side differ at the end.
+    The middle goes: names that are made alike differ at the beginning or at the end. Of a
+    `__qualname__` its last part stays, if it is no longer than three quarters.
     """
-    name = shorten(actor.name)
-    if width(name) > room and _LOCALS in name:
-        name = "…" + name.rpartition(_LOCALS)[2]
-    return fit(name, room, width)
+    name = actor.name
+    if len(name) > _LONGEST_TEXT:
+        name = f"{name[: _LONGEST_TEXT // 2]}…{name[1 - _LONGEST_TEXT // 2 :]}"
+    name = shorten(name)
+    if width(name) > room:
+        name = name.replace("<locals>.", "")
+    if width(name) <= room:
+        return name
+    room -= width("…")
+    last_part = name.rpartition(".")[2] if "." in name else ""
+    end_room = max(room / 2, min(width(last_part), room * 3 / 4))
+    end = _beginning(name[::-1], end_room, width)[::-1]
+    return f"{_beginning(name, room - width(end), width)}…{end}"
+
+
+def _beginning(text: str, room: float, width: Callable[[str], float]) -> str:
+    ends = itertools.accumulate(map(width, text))
+    return "".join(char for char, end in zip(text, ends, strict=True) if end <= room)
 
 
 def columns(text: str) -> int:

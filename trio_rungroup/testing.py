@@ -79,8 +79,8 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
     calls `task_status.started()`.
 
     An actor that does not pass is ended all the same: it is cancelled, and if it goes on, its
-    tasks are ended by force. Only code that blocks the trio thread, or waits
-    for a thread that trio cannot abandon, holds the check up for as long as it takes.
+    tasks are ended by force. Only code that blocks the trio thread, or waits for what trio cannot
+    cancel, such as a thread that it may not abandon, holds the check up for as long as it takes.
 
     Cancellation:
         It may be cancelled at any time; it ends the actor first.
