@@ -1088,6 +1088,35 @@ async def test_promise_8_a_group_that_begins_when_all_graces_are_over_has_none_u
     assert trio.current_time() == (13 if shield else 3)
 
 
+async def test_promise_8_a_stop_that_begins_in_a_shielded_clean_up_has_its_graces(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    clean_up, group = RunGroup(), RunGroup(grace=2)
+    clean_up.add(functools.partial(trio.sleep, 10), ignore, grace=20)
+    clean_up.add(functools.partial(give, 1, None))
+    group.add(shut_down_by(trio.CancelScope(shield=True), clean_up), ignore)
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    assert trio.current_time() == 13
+
+
+async def test_promise_8_a_shield_keeps_a_second_request_from_a_group_that_is_stopping(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    inner, outer = RunGroup(), RunGroup()
+    inner.add(functools.partial(trio.sleep, 8), ignore, grace=20)
+
+    async def shielding() -> None:
+        with trio.CancelScope(shield=True):
+            await inner.run()
+
+    outer.add(shielding, inner.interrupt)
+    outer.add(functools.partial(give, 1, None))
+    with trio.move_on_after(3):
+        await outer.run()
+    assert trio.current_time() == 8
+
+
 @pytest.mark.parametrize("begins", ["before", "in the clean-up", "later in it"])
 @pytest.mark.parametrize("whose", ["the group", "the actor", "the interrupt"])
 async def test_promise_7_a_group_has_no_grace_where_the_actor_around_it_has_none_left(
@@ -1113,6 +1142,18 @@ async def test_promise_7_a_group_has_no_grace_where_the_actor_around_it_has_none
     outer.add(functools.partial(trio.sleep, 1))
     await outer.run()
     assert trio.current_time() == (4 if begins == "later in it" else 3)
+
+
+async def test_promise_7_nor_where_an_interrupt_that_still_has_one_is_being_awaited(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    clean_up, outer = RunGroup(), RunGroup()
+    clean_up.add(functools.partial(trio.sleep, 10), ignore, grace=20)
+    outer.add(shut_down_by(trio.CancelScope(), clean_up), ignore, grace=2)
+    outer.add(functools.partial(give, 1, None), lambda _: trio.sleep(4), grace=20)
+    await outer.run()
+    assert outer.record is not None
+    assert outer.record.actors[0].exited == 3
 
 
 @pytest.mark.parametrize("interrupt", [None, ignore])
@@ -3407,6 +3448,19 @@ async def test_promise_17_an_interrupt_that_does_not_heed_the_end_of_its_grace_i
     assert "10 s for:\n  the interrupt of actor 'slow' at" in warning
 
 
+async def test_promise_17_nor_the_end_of_all_graces(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    times: list[float] = []
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None))
+    group.add(functools.partial(give, 2, None), lambda _: stubborn(500), grace=100, name="last")
+    with trio.move_on_after(3), times_of_logging(times):
+        await group.run()
+    assert times == [13]
+    assert caplog.text.count("the interrupt of actor 'last'") == 1
+
+
 async def test_promise_17_also_by_a_clock_that_has_passed_that_moment(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -3682,7 +3736,7 @@ def run_under_ctrl_c(group: RunGroup) -> KeyboardInterrupt:
 @pytest.mark.parametrize("interrupt", [None, ignore])
 @pytest.mark.parametrize("then", [None, ValueError("at the first line")])
 def test_promise_19_a_coroutine_that_ctrl_c_kept_from_its_first_line_is_begun(
-    then: Exception | None, interrupt: Interrupt | None
+    then: Exception | None, interrupt: Interrupt | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     begun: list[bool] = []
     group = RunGroup()
@@ -3700,6 +3754,8 @@ def test_promise_19_a_coroutine_that_ctrl_c_kept_from_its_first_line_is_begun(
     (actor,) = group.record.actors
     assert actor.how == ("cancelled" if then is None else "raised")
     assert actor.error is then
+    logged = [record.exc_info and record.exc_info[1] for record in caplog.records]
+    assert logged == ([] if then is None else [then])
 
 
 @pytest.mark.usefixtures("ctrl_c_before_the_first_line")
@@ -3716,6 +3772,23 @@ def test_promise_19_ctrl_c_does_not_wait_for_an_actor_that_shields_its_first_lin
     run_under_ctrl_c(group)
     assert group.record is not None
     assert (group.record.stopped, group.record.ended) == (0, 3)
+
+
+@pytest.mark.usefixtures("ctrl_c_before_the_first_line")
+def test_promise_19_who_exits_meanwhile_is_not_taken_for_the_one_that_it_struck() -> None:
+    group = RunGroup()
+
+    async def execute() -> None:
+        await stubborn(3)
+
+    async def not_struck() -> None:
+        await stubborn(1)
+
+    group.add(execute, ignore)
+    group.add(not_struck, ignore)
+    run_under_ctrl_c(group)
+    assert group.record is not None
+    assert [actor.how for actor in group.record.actors] == ["returned", "returned"]
 
 
 @pytest.mark.usefixtures("ctrl_c_before_the_first_line")
@@ -3736,6 +3809,26 @@ def test_promise_19_nor_for_an_async_interrupt_that_does() -> None:
     assert group.record is not None
     assert group.record.actors[1].exited == 0  # during a stop, it ends every grace
     assert group.record.ended == 20
+
+
+@pytest.mark.usefixtures("ctrl_c_before_the_first_line")
+def test_promise_19_whom_it_cancels_there_is_named_also_without_a_grace(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group = RunGroup()
+
+    async def interrupt(_: BaseException | None) -> None: ...
+
+    async def not_this() -> None: ...
+
+    async def not_that() -> None:
+        await trio.sleep_forever()
+
+    group.add(not_this, interrupt)
+    group.add(not_that, ignore, name="without a grace")
+    run_under_ctrl_c(group)
+    (message,) = caplog.messages
+    assert "'without a grace' at " in message
 
 
 @pytest.mark.usefixtures("ctrl_c_before_the_first_line")

@@ -3,6 +3,10 @@
     The first actor to exit settles the result; every actor is then interrupted; `run()`
     comes back when the last one has exited.
 
+Where to begin. `_Run.drive` carries out the rule, in five steps; `_Run.run_actor` is what each
+actor's task does. The rest serves these two, most of it in rare cases: a long stop, a second
+request to stop, groups in groups, Ctrl-C.
+
 How it works. Each actor is a task in the one nursery of `_Run.drive`. An actor's exception
 is captured in its own task (an exception that reached the nursery would cancel everybody
 before any interrupt could run), so the nursery closes quietly and the result is raised
@@ -16,31 +20,34 @@ after it, as itself. Three kinds of task take part:
   rest, so that a slow one cannot keep the calling task from ending graces.
 
 One scope or many. If any actor has an interrupt, or is the `run` of another group, each gets a
-scope. If not, the nursery's scope stands for all: faster, and different only in rare cases. A
-second request may not reach a group inside (see `RunGroup.run`); and, as in any trio nursery, an
-abort function (which trio calls to end a wait) that fails keeps the cancellation from others, a
-scope left open may go unnoticed, and a task that somebody put among ours is cancelled, too.
+scope (`_Run.scopes`). If not, `scopes` is empty and the nursery's scope stands for all: faster, and
+different only in rare cases. A second request may not reach a group inside (see `RunGroup.run`);
+and, as in any trio nursery, an abort function (which trio calls to end a wait) that fails keeps the
+cancellation from others, a scope left open may go unnoticed, and a task that somebody put among
+ours is cancelled, too.
 
-Groups nest. A cancellation reaches a group and those inside it at once, but for what a grace still
-shields. To each it is the first request to stop, or the second if it is stopping already. No more
-reach it then (it shields itself, or waits in a cancelled nursery); so a run whose graces are over
-tells the runs inside it (`_end_graces_inside`).
+Groups nest. trio carries a cancellation into a group and those inside it at once, but not through
+the shield of a grace. Each group takes it as a request to stop: as the first, or as the second if
+it is stopping already. It does not see another one after that, since it shields itself, or waits in
+a cancelled nursery. So a run whose graces are over tells the runs inside it (`_end_graces_inside`).
 
-Words. A *request* to stop is a cancellation from *outside* (from around `run()`) or a Ctrl-C; the
-second ends all graces. The *cause* is the error that interrupts get, the *reason* a text. *Bare* is
-a KeyboardInterrupt, a SystemExit or the like: `run()` never raises it in an ExceptionGroup. An
-error *settles* the result if nothing did before. A *complaint* is what trio raises about scopes or
-nurseries left in disorder. A *stray* is a `Cancelled` raised though nobody had cancelled the actor.
+Words. A *request* to stop is a cancellation from *outside* (from around `run()`) or a Ctrl-C. One
+that comes during a stop, whatever began that, is a *second request*: it ends all graces. The
+*cause* is the error that interrupts get, the *reason* a text. *Bare* is a KeyboardInterrupt, a
+SystemExit or the like: `run()` never raises it in an ExceptionGroup. An error *settles* the result
+if nothing did before. A *complaint* is what trio raises about scopes or nurseries left in disorder.
+A *stray* is a `Cancelled` raised though nobody had cancelled the actor.
 
 Every function here that trio or the user calls to run a group is protected from Ctrl-C, and so is
-all that it calls in turn: a Ctrl-C then waits for the next checkpoint. An actor's own code is
-awaited through `_unprotected`, and still obeys at once.
+all that it calls in turn: a Ctrl-C then waits for the next checkpoint of the main task, whether or
+not that awaits `run()`. An actor's own code is awaited through `_unprotected`, and obeys at once.
 
-Why so many functions end in `del`: trio makes a `Cancelled` inside our call of `cancel()`, and its
-traceback leads to our frames. It is the context of what the actor raises next: if one of those
-frames held that error, there would be a reference cycle. So a function that calls `cancel()`,
-directly or not, drops errors, and what may lead to one, before it returns. And an error is dealt
-with after its `except` block: inside, it would become the context of that `Cancelled`.
+Why so many functions end in `del`: trio makes an actor's `Cancelled` inside our call of `cancel()`,
+so its traceback leads to our frames. What the actor raises while it handles that has it as its
+context, and leads to our frames, too: if one of them held this error, there would be a reference
+cycle. So a function that calls `cancel()`, directly or not, drops errors, and what may lead to one,
+before it returns. And an error is dealt with after its `except` block: inside, it would become the
+context of that `Cancelled`.
 """
 
 from __future__ import annotations
@@ -292,10 +299,11 @@ class RunGroup:
             `trio.Cancelled`, and when all actors have exited, `run()` raises `Cancelled`, unless
             one of them has failed. If the stop has already begun for another reason, it is a
             second request, and ends every grace at once. But two cancellations are one request:
-            after a first one, another timeout around `run()` shortens no grace. The same holds
-            for Ctrl-C if the main task awaits `run()`: the first one stops the group gracefully,
-            the second one at once, whatever began the stop. (If `run()` was started in a nursery,
-            the group hears of the second one only through a `signal_actor`.)
+            after a first one, another timeout around `run()` shortens no grace.
+
+            If the main task awaits `run()`, Ctrl-C is a request as well: it begins a graceful stop,
+            or, whatever began the stop, ends every grace at once. (If `run()` was started in a
+            nursery, the group hears of the second one only through a `signal_actor`.)
 
             A second request also reaches the groups inside this one, with one exception. If no
             actor here has an interrupt or is itself the `run` of a group, and the stop has begun,
@@ -417,7 +425,7 @@ class _Run:
     not_reported: int
 
     # Of the actor whose task is running right now: another may overwrite them at the next await. As
-    # locals of each actor's task they would take 16 bytes each, as long as it runs.
+    # locals of each actor's task they would take 8 bytes each, as long as it runs.
     last_called: _Coroutine | None
     returned: object
     raised: BaseException | None
@@ -428,8 +436,9 @@ class _Run:
     cause: BaseException | None  # for the interrupts
     cancelled_outside: bool
     not_interrupted: Iterator[int]  # the actors whose turn is still to come
-    # Actors below this index that have no interrupt were cancelled by this run's stop, when nothing
-    # outside was cancelled: what they raise comes from the stop.
+    # What an actor raises during the stop is a later error; but if it was being cancelled from
+    # outside, it takes the place of that `Cancelled`. So it matters who cancelled it first: those
+    # below this index that have no interrupt, this run's stop did.
     cancelled_by_us_below: int
     # Of the async interrupt that is being awaited: its scope (None: there is none), its actor, and
     # the task that awaits it.
@@ -637,8 +646,8 @@ class _Run:
     @enable_ki_protection  # trio's started() may call this, and is not protected
     def abort_sleep(self, _: object) -> trio.lowlevel.Abort:
         # The abort function of our sleep: trio calls it the moment a cancellation or Ctrl-C reaches
-        # us, before any task runs. So the stop begins here, and asked_to_stop() will learn
-        # what came. During the stop, deadlines of the watch and second requests come this way, too.
+        # us, before another task runs. So the stop begins here, and asked_to_stop() will learn what
+        # came. In the stop, deadlines of the watch and second requests come this way, too: no-ops.
         self.begin_stop(None, None, _CANCELLED_OUTSIDE)
         return trio.lowlevel.Abort.SUCCEEDED
 
@@ -653,8 +662,8 @@ class _Run:
             if not (is_a(error, KeyboardInterrupt) and is_a(self.bare, type(error))):
                 self.keep(who, error, settles=True, begins=begins)
         if begins:
-            self.stop(error)
-            self.cause, self.record.reason = error, reason  # which abort_sleep() does not know
+            self.stop(error)  # unless abort_sleep() has begun it, which did not know these:
+            self.cause, self.record.reason = error, reason
         elif not is_a(error, Exception):  # an Exception comes from a task status
             self.end_all_graces(_SECOND_REQUEST)
         del error
@@ -682,11 +691,11 @@ class _Run:
             self.returned = await _unprotected(self.begin(index))
         except BaseException as exc:  # noqa: BLE001 - recorded below
             self.raised = exc
-        # From here on no other task runs (only begin_actor_anyway() awaits): what is on `self` is
-        # this actor's. So is `last_called` if Ctrl-C came before the first line of its coroutine.
-        # Else it may be another's, but that has begun, and begin_actor_anyway() does nothing.
+        # From here on no other task runs (only begin_anyway() awaits): what is on `self` is this
+        # actor's. So is `last_called` if Ctrl-C came before the first line of its coroutine. Else
+        # it may be another's, but that has begun, and begin_anyway() hands the error back.
         if type(self.raised) is KeyboardInterrupt and self.last_called is not None:
-            await self.begin_actor_anyway(self.last_called, index)
+            self.raised = await self.begin_anyway(self.last_called, self.raised, self.who(index))
         if self.scopes:
             self.leave_scope(index)
         self.record_exit(index)
@@ -812,20 +821,16 @@ class _Run:
         names = self.actors.names
         return {names[index]: self.started_values[names[index]] for index in self.reporters()}
 
-    async def begin_actor_anyway(self, coroutine: _Coroutine, index: int) -> None:
-        """Begin an actor that Ctrl-C kept from its first line, if this is what it did."""
-        beginning = self.begin_anyway(coroutine, self.raised, self.who(index))
-        self.raised = None  # other actors use it meanwhile
-        self.raised = await beginning
-
     async def begin_anyway(
         self, coroutine: _Coroutine, error: BaseException | None, who: str
     ) -> BaseException | None:
         """Begin a coroutine that Ctrl-C kept from its first line, as the next Ctrl-C may again.
 
         It runs in a cancelled scope, so only to its first checkpoint, or for as long as it shields
-        itself; the Ctrl-C does not wait for that. Returns what it raises.
+        itself; the Ctrl-C does not wait for that. Returns what it raises: `error` itself if the
+        coroutine had begun.
         """
+        self.raised = None  # where an actor's error comes from; other actors use it meanwhile
         while (
             is_a(error, KeyboardInterrupt)
             and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
@@ -999,7 +1004,7 @@ class _Run:
                 self.watch.have_patience_again()
             if self.interrupt_scope is not None:
                 self.cancel(self.awaited_index, reason, self.interrupt_scope)
-            ended = [] if reason == _GRACE_OVER else self.in_a_grace()  # else the watch tells
+            ended = self.in_a_grace()
             for index in range(len(self.scopes)):
                 self.cancel(index, reason)
         _end_graces_inside(self.nursery.child_tasks)  # every time: one may have begun meanwhile
@@ -1013,11 +1018,11 @@ class _Run:
         return [i for i in indices if not (self.has_exited(i) or self.scopes[i].cancel_called)]
 
     def in_a_grace(self) -> list[int]:
-        """Find those whose grace a second request ends."""
+        """Find those whose grace ends with all others."""
         if self.facts.interrupted[0] == math.inf:
             return []  # none has begun
         running = self.not_cancelled(range(self.number))
-        if _is_cancelled():  # which the others have heard of by themselves
+        if self.cancelled_outside:  # which the others have heard of by themselves
             running = [index for index in running if self.scopes[index].shield]
         if _actor_around_is_out_of_grace(self.caller):
             # The group around this one has told of what is inside. If each did so again, it would
@@ -1131,7 +1136,7 @@ class _Run:
         del self.record, self.facts, self.actors
         self.task_status = trio.TASK_STATUS_IGNORED  # which has the values, too
         self.watch = None  # which refers to this
-        _running.pop(getattr(self, "nursery", None), None)  # on a full stack none was opened
+        _running.pop(getattr(self, "nursery", None), None)  # an empty group opens none
 
 
 @final
@@ -1200,25 +1205,25 @@ class _Watch:
     def end_graces_due(self, now: float) -> None:
         """Cancel the actors whose grace has ended, and tell where each was waiting."""
         run = self.run
+        if run.graces_over is not None:
+            return
+        if now >= run.group_deadline:
+            self.named.update(run.in_a_grace())
+            run.end_all_graces(_GRACE_OVER)
+            return
         due: list[int] = []
         while self.deadlines and self.deadlines[0][0] <= now:
             due.append(heapq.heappop(self.deadlines)[1])
-        all_are_due = now >= run.group_deadline and run.graces_over is None
-        if all_are_due:
-            due = list(range(run.number))
-        ended = run.not_cancelled(due)
+        if run.interrupt_scope is not None and run.awaited_index in due:
+            # Its scope has the same deadline, but trio may not have acted on it yet.
+            run.cancel(run.awaited_index, _GRACE_OVER, run.interrupt_scope)
+            _end_graces_inside([run.interrupts_task])
+        left = [index for index in due if not run.has_exited(index)]
+        ended = run.not_cancelled(left)
         self.named.update(ended)
-        if all_are_due:
-            run.end_all_graces(_GRACE_OVER)
-        else:
-            if run.interrupt_scope is not None and run.awaited_index in due:
-                # Its scope has the same deadline, but trio may not have acted on it yet.
-                run.cancel(run.awaited_index, _GRACE_OVER, run.interrupt_scope)
-                _end_graces_inside([run.interrupts_task])
-            left = [index for index in due if not run.has_exited(index)]
-            for index in left:
-                run.cancel(index, _GRACE_OVER)
-            _end_graces_inside([self.tasks[index] for index in left])
+        for index in left:
+            run.cancel(index, _GRACE_OVER)
+        _end_graces_inside([self.tasks[index] for index in left])
         if ended:
             run.log_cancelled(ended, self.tasks, _GRACE_OVER)
 
@@ -1227,7 +1232,7 @@ class _Watch:
         run = self.run
         waiting: list[tuple[str, trio.lowlevel.Task]] = []
         yet_to_be_told: list[tuple[str, trio.lowlevel.Task]] = []
-        name_interrupt = now >= self.interrupt_is_late_at()
+        name_interrupt = now >= self.interrupt_is_late_at()  # asks when patience ends: first
         if now >= self.patience_ends:
             self.patience_ends = math.inf
             endless = [
@@ -1242,7 +1247,6 @@ class _Watch:
                 is_told = run.facts.interrupted[index] < math.inf
                 named = waiting if is_told else yet_to_be_told
                 named.append((run.name(index), self.tasks[index]))
-            name_interrupt = name_interrupt or self.is_held_up_by_an_interrupt()
         if name_interrupt:
             self.interrupts_named.add(run.awaited_index)
             who = f"the interrupt of {run.who(run.awaited_index)}"
@@ -1253,25 +1257,19 @@ class _Watch:
                 places += f"\nnot interrupted yet:{where(yet_to_be_told)}"
             run.log(f"the stop has been waiting for {_PATIENCE:g} s%s", places)
 
-    def is_held_up_by_an_interrupt(self) -> bool:
-        """Tell whether to name an interrupt: no grace will end it, or others wait for it."""
-        run = self.run
-        if run.interrupt_scope is None or run.awaited_index in self.interrupts_named:
-            return False
-        if run.interrupt_scope.deadline == math.inf:
-            return True
-        return not all(map(run.has_exited, range(run.awaited_index + 1, run.number)))
-
     def interrupt_is_late_at(self) -> float:
-        """Return when to name an interrupt that ends neither by itself nor with its grace."""
+        """Return when to name the interrupt that is being awaited."""
         run = self.run
         if run.interrupt_scope is None or run.awaited_index in self.interrupts_named:
             return math.inf
         called_at = run.start + run.facts.interrupted[run.awaited_index]
-        if self.is_held_up_by_an_interrupt():
-            return called_at + _PATIENCE
-        grace_ended_at = min(run.interrupt_scope.deadline, run.graces_ended_at)
-        return max(called_at, grace_ended_at) + _PATIENCE
+        deadline = run.interrupt_scope.deadline
+        if deadline == math.inf or not all(
+            map(run.has_exited, range(run.awaited_index + 1, run.number))
+        ):  # no grace will end it, or others wait for it
+            return min(called_at + _PATIENCE, self.patience_ends)
+        # Only if it does not even end with its grace.
+        return max(called_at, min(deadline, run.graces_ended_at)) + _PATIENCE
 
     def has_no_grace_to_come(self, index: int) -> bool:
         run = self.run
