@@ -139,6 +139,8 @@ def test_promise_19_ctrl_c_in_add_outside_of_trio_adds_a_whole_actor_or_none(
         assert group.record is not None
         names = [actor.name for actor in group.record.actors]
         assert set("abcd" if add_again else "d") <= set(names)
+        for flagged in group._actors.may_return, group._actors.reporting:
+            assert {names[index] for index in flagged} <= {"a"}
         assert sorted(calls) == sorted(
             f"{what} {name}" for what in ("execute", "interrupt") for name in names
         )

@@ -3732,6 +3732,73 @@ def run_under_ctrl_c(group: RunGroup) -> KeyboardInterrupt:
     return caught.value
 
 
+class Blocking:
+    """Forms of an `execute` that lacks its `async`, and would not come back by itself."""
+
+    def __call__(self, *, status: int = signal.SIGINT) -> Awaitable[object]:
+        signal.raise_signal(status)
+        raise AssertionError("Ctrl-C was not heard")
+
+    def method(self) -> Awaitable[object]:
+        return self()
+
+    def closure(self) -> Execute:
+        return lambda: self(status=signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    "execute",
+    [
+        Blocking(),
+        Blocking().method,
+        Blocking().closure(),
+        Blocking.__call__.__get__(Blocking()),
+        functools.partial(Blocking.__call__, Blocking()),
+        functools.partial(functools.partial(Blocking(), status=signal.SIGINT)),
+    ],
+    ids=["object", "method", "closure", "bound", "partial", "partial of an object"],
+)
+def test_promise_19_a_function_that_lacks_its_async_obeys_ctrl_c(execute: Execute) -> None:
+    stopped: list[BaseException | None] = []
+    group = RunGroup()
+    group.add(execute)
+    group.add(trio.sleep_forever, stopped.append, grace=1)
+    assert stopped == [run_under_ctrl_c(group)]
+    assert group.record is not None
+    assert group.record.ended == 1
+
+
+def test_promise_19_but_only_for_the_group() -> None:
+    def execute() -> Awaitable[object]:
+        signal.raise_signal(signal.SIGINT)
+        done.append(True)
+        return trio.sleep(0)
+
+    async def main() -> None:
+        RunGroup().add(execute)
+        await trio.lowlevel.enable_ki_protection(execute)()
+
+    done: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert done == [True]
+
+
+async def test_what_a_function_that_is_not_async_is_given_and_shows_is_not_changed() -> None:
+    def execute(
+        value: str = "by default", *, more: str = "by keyword", of: list[str] | None = None
+    ) -> Awaitable[object]:
+        return give(0, f"{value}, {more}, {outside}, {of}")
+
+    outside = "from outside"
+    group = RunGroup()
+    assert group.add(execute) is execute
+    assert await group.run() == "by default, by keyword, from outside, None"
+    group = RunGroup()
+    group.add(functools.partial(execute, "given", of=[]))
+    assert await group.run() == "given, by keyword, from outside, []"
+
+
 @pytest.mark.usefixtures("ctrl_c_before_the_first_line")
 @pytest.mark.parametrize("interrupt", [None, ignore])
 @pytest.mark.parametrize("then", [None, ValueError("at the first line")])

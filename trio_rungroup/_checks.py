@@ -16,6 +16,8 @@ from inspect import (
 from types import CodeType, CoroutineType, FunctionType, MethodType
 from typing import Any, cast
 
+from trio.lowlevel import disable_ki_protection
+
 from ._record import shorten
 
 _ANY_GENERATOR = CO_GENERATOR | CO_ASYNC_GENERATOR
@@ -52,8 +54,11 @@ def as_grace(grace: float) -> float:
     return seconds
 
 
-def check_execute(execute: object, *, reports_started: bool | None) -> None:
-    """Refuse what cannot be an actor's `execute`; None leaves its parameters unchecked."""
+def check_execute(execute: Any, *, reports_started: bool | None) -> Any:  # noqa: ANN401 - any
+    """Refuse what cannot be an actor's `execute`; return what to call for it.
+
+    `reports_started`: None leaves its parameters unchecked.
+    """
     code = getattr(execute, "__code__", None)
     if type(code) is CodeType and code.co_flags & CO_COROUTINE:
         parameters = code.co_argcount + code.co_kwonlyargcount
@@ -61,7 +66,7 @@ def check_execute(execute: object, *, reports_started: bool | None) -> None:
             _refuse_asyncio(execute)
         if reports_started or parameters != (type(execute) is MethodType):
             _check_parameters(execute, code, reports_started=reports_started)
-        return  # nearly always; what follows takes nearly twice as long
+        return execute  # nearly always; what follows takes nearly twice as long
     if isinstance(execute, CoroutineType):
         name = execute.__name__
         frame = execute.cr_frame
@@ -87,6 +92,39 @@ def check_execute(execute: object, *, reports_started: bool | None) -> None:
             "an async function that iterates over it: `async for ... in ...`"
         )
     _refuse_asyncio(function)
+    return _unprotected(execute)
+
+
+def _unprotected(function: Any) -> Any:  # noqa: ANN401 - any that can be called
+    """Copy a function that is not async, so that Ctrl-C is obeyed in it at once.
+
+    The group calls `execute` protected from Ctrl-C. Mostly this only makes a coroutine; but who has
+    forgotten the `async`, and blocks the thread, must be able to stop the program. Why a copy: an
+    unprotected frame of ours around the call would be one more place for Ctrl-C to strike, where
+    nobody could tell whether `execute` has been called; and the function itself may be used
+    elsewhere, where it has to be protected.
+    """
+    if type(function) is functools.partial:
+        inside = _unprotected(function.func)
+        return functools.partial(inside, *function.args, **function.keywords)
+    if type(function) is MethodType:
+        return MethodType(_unprotected(function.__func__), function.__self__)
+    kind = cast("object", type(function))
+    call = getattr(kind, "__call__", None)  # noqa: B004 - what it is, not whether it is
+    if type(call) is FunctionType:
+        return MethodType(_unprotected(call), function)
+    if type(function) is not FunctionType or _has_flag(function, CO_COROUTINE):
+        return function
+    copy = FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__qualname__ = function.__qualname__
+    return disable_ki_protection(copy)
 
 
 def _check_parameters(execute: object, code: CodeType, *, reports_started: bool | None) -> None:

@@ -40,7 +40,8 @@ A *stray* is a `Cancelled` raised though nobody had cancelled the actor.
 
 Every function here that trio or the user calls to run a group is protected from Ctrl-C, and so is
 all that it calls in turn: a Ctrl-C then waits for the next checkpoint of the main task, whether or
-not that awaits `run()`. An actor's own code is awaited through `_unprotected`, and obeys at once.
+not that awaits `run()`. An actor's own code obeys at once: it is awaited through `_unprotected`,
+and of an `execute` that is not async a copy is called, which is marked so (`check_execute`).
 
 Why so many functions end in `del`: trio makes an actor's `Cancelled` inside our call of `cancel()`,
 so its traceback leads to our frames. What the actor raises while it handles that has it as its
@@ -103,7 +104,8 @@ _ALL_GRACES_OVER: Final = "all graces have ended in the group around this one"
 # The runs that are under way, by nursery, for those around them and inside them: groups nest.
 _running: Final[dict[object, _Run]] = {}
 
-_ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
+_Execute: TypeAlias = Callable[..., Awaitable[object]]
+_ExecuteT = TypeVar("_ExecuteT", bound=_Execute)
 _Coroutine: TypeAlias = Coroutine[Any, Any, object]
 _Interrupt: TypeAlias = Callable[[BaseException | None], object]
 
@@ -116,7 +118,7 @@ class _Actors:
     """
 
     names: list[str]  # an actor counts as soon as it has one
-    executes: list[Callable[..., Awaitable[object]]]
+    executes: list[_Execute]
     interrupts: list[_Interrupt | None]
     graces: list[float]
     may_return: set[int]  # added with ends_group=False
@@ -250,7 +252,7 @@ class RunGroup:
             group.add(functools.partial(consume, queue), lambda error: queue.close())
             ```
         """
-        check_execute(execute, reports_started=reports_started)
+        to_call: _Execute = check_execute(execute, reports_started=reports_started)
         if interrupt is not None:
             check_interrupt(interrupt)
         if grace != math.inf:
@@ -268,7 +270,7 @@ class RunGroup:
         if interrupt is not None or _is_run_of_a_group(execute):
             self._needs_scopes = True
         index = len(actors.names)
-        actors.executes.append(execute)
+        actors.executes.append(to_call)
         actors.interrupts.append(interrupt)
         actors.graces.append(grace)
         if not ends_group:
@@ -298,8 +300,10 @@ class RunGroup:
             A cancellation is a request to stop: the interrupts are called with the
             `trio.Cancelled`, and when all actors have exited, `run()` raises `Cancelled`, unless
             one of them has failed. If the stop has already begun for another reason, it is a
-            second request, and ends every grace at once. But two cancellations are one request:
-            after a first one, another timeout around `run()` shortens no grace.
+            second request, and ends every grace at once. (An actor without an interrupt has been
+            cancelled by the stop before that: what it raises is a later error, and `Cancelled` is
+            raised.) But two cancellations are one request: after a first one, another timeout
+            around `run()` shortens no grace.
 
             If the main task awaits `run()`, Ctrl-C is a request as well: it begins a graceful stop,
             or, whatever began the stop, ends every grace at once. (If `run()` was started in a
