@@ -20,7 +20,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 def pytest_collection_finish() -> None:
     # A collection looks at what the tests make, not each time at all that was imported as well.
     gc.collect()
-    gc.freeze()
+    getattr(gc, "freeze", gc.collect)()  # PyPy cannot
 
 
 def _children() -> set[str]:
