@@ -109,22 +109,25 @@ def _unprotected(function: Any) -> Any:  # noqa: ANN401 - any that can be called
         return functools.partial(inside, *function.args, **function.keywords)
     if type(function) is MethodType:
         return MethodType(_unprotected(function.__func__), function.__self__)
-    kind = cast("object", type(function))
-    call = getattr(kind, "__call__", None)  # noqa: B004 - what it is, not whether it is
-    if type(call) is FunctionType:
-        return MethodType(_unprotected(call), function)
-    if type(function) is not FunctionType or _has_flag(function, CO_COROUTINE):
+    call: Any = function
+    if type(function) is not FunctionType:  # what can be called like one
+        call = getattr(cast("object", type(function)), "__call__", None)  # noqa: B004 - as above
+    # Of the functions of PyPy's own, the code is none.
+    if type(call) is not FunctionType or type(cast("object", call.__code__)) is not CodeType:
+        return function
+    if _has_flag(call, CO_COROUTINE):
         return function
     copy = FunctionType(
-        function.__code__.replace(),
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
+        call.__code__.replace(),
+        call.__globals__,
+        call.__name__,
+        call.__defaults__,
+        call.__closure__,
     )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    copy.__qualname__ = function.__qualname__
-    return disable_ki_protection(copy)
+    copy.__kwdefaults__ = call.__kwdefaults__
+    copy.__qualname__ = call.__qualname__
+    copy = disable_ki_protection(copy)
+    return copy if call is function else MethodType(copy, function)
 
 
 def _check_parameters(execute: object, code: CodeType, *, reports_started: bool | None) -> None:
