@@ -105,7 +105,13 @@ def check(with_clean_up: WithCleanUp) -> None:
             bad.outcome.error is error and bad.done == 1.5,
             "the clean-up is done after work that failed, and the error comes out",
             f"the work raised {error!r}; {bad.outcome}, and the clean-up {_did(bad)}."
-            + (_A_COPY if repr(bad.outcome.error) == repr(error) else ""),
+            + (
+                " `finally` comes after an error, too."
+                if bad.calls == 0
+                else _A_COPY
+                if repr(bad.outcome.error) == repr(error)
+                else ""
+            ),
         ),
         (
             cancelled.began == 1 and stuck.began == 1,
@@ -145,13 +151,13 @@ def check(with_clean_up: WithCleanUp) -> None:
             math.isclose(stuck_after_good.outcome.ended, 3)
             and stuck_after_good.outcome.value == "result",
             "a clean-up that hangs is given up after 2 s, and the result still comes out",
-            f"the work was done at 1 s; {_ended(stuck_after_good)}.",
+            f"the work was done at 1 s; {_ended(stuck_after_good)}.{_quietly(stuck_after_good)}",
         ),
         (
             math.isclose(stuck_after_bad.outcome.ended, 3)
             and stuck_after_bad.outcome.error is error,
             "and so does the error of work that failed",
-            f"the work failed at 1 s; {_ended(stuck_after_bad)}.",
+            f"the work failed at 1 s; {_ended(stuck_after_bad)}.{_quietly(stuck_after_bad)}",
         ),
         (
             all(scene.caught and not scene.went_on for scene in (cancelled, stuck)),
@@ -167,6 +173,12 @@ def check(with_clean_up: WithCleanUp) -> None:
             ),
         ),
     )
+
+
+def _quietly(scene: _Scene) -> str:
+    if not isinstance(scene.outcome.error, trio.TooSlowError):
+        return ""
+    return " `fail_after` raises when the time is over; `move_on_after` gives up quietly."
 
 
 def _why_no_result(good: _Scene, bad: _Scene) -> str:

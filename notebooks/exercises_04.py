@@ -13,7 +13,16 @@ from unittest import mock
 
 import attrs
 import trio
-from helpers import Attempt, attempt, leaves_of, show, verdict, why_it_failed
+from helpers import (
+    CATCHES_CANCELLED,
+    Attempt,
+    attempt,
+    catches_everything,
+    leaves_of,
+    show,
+    verdict,
+    why_it_failed,
+)
 
 AsyncFn: TypeAlias = Callable[[], Awaitable[object]]
 FirstError: TypeAlias = Callable[..., Awaitable[object]]
@@ -205,6 +214,8 @@ def check(first_error: FirstError) -> None:
     verdict(*demands)
     if all(met for met, _, _ in demands) and _takes_it_out_of_a_group(first_error):
         show(_ONE_DEEPER)
+    if all(met for met, _, _ in demands) and catches_everything(first_error):
+        show(CATCHES_CANCELLED)
 
 
 def _takes_it_out_of_a_group(first_error: FirstError) -> bool:

@@ -19,7 +19,18 @@ from typing import Any, TypeAlias
 
 import attrs
 import trio
-from helpers import attempt, leaves_of, shortly, show_hint, verdict, why_it_failed
+from helpers import (
+    CATCHES_CANCELLED,
+    attempt,
+    came_out_of_the_block,
+    catches_everything,
+    leaves_of,
+    shortly,
+    show,
+    show_hint,
+    verdict,
+    why_it_failed,
+)
 from solution_05 import Execute, Interrupt
 
 RunGroupFn: TypeAlias = Callable[[Sequence[tuple[Execute, Interrupt]]], Awaitable[object]]
@@ -256,6 +267,13 @@ class _Replay:
         return self.events == self.trace["events"] and self.result == self.expected
 
     @property
+    def exited_before_the_last_was_told(self) -> set[int]:
+        """Who had exited when the last interrupt was called."""
+        kinds = [event[0] for event in self.events]
+        last = len(kinds) - kinds[::-1].index("interrupt")
+        return {event[1] for event in self.events[:last] if event[0] == "exit"}
+
+    @property
     def too_late(self) -> bool:
         """Whether all had exited before the first was told, unlike in Go's."""
         exits, count = ["exit"] * len(self.trace["actors"]), len(self.trace["actors"])
@@ -271,13 +289,20 @@ class _Replay:
                 "yours goes round in circles. Wait for a trio.Event instead of looking again and "
                 "again."
             )
+        everybody = list(range(len(self.trace["actors"])))
+        exited = {event[1] for event in ours if event[0] == "exit"}
+        if isinstance(self.own_error, LookupError) and exited:
+            return (
+                "the event is set, but nothing has been written down. Append to the list before "
+                "you set the event, `(value, None)` when an actor returns, too. (`exits = ...` in "
+                "the task would make a list of its own.)"
+            )
         if self.own_error is not None:
             return why_it_failed(self.own_error, error)
         if not any(event[0] == "exit" for event in ours) and told:
             return "the interrupts are called, but no actor has run: `await execute()`."
         if self.not_awaited:
             return "an interrupt was called, but nobody awaited it: `await interrupt(error)`."
-        everybody = list(range(len(self.trace["actors"])))
         ran = [index for _, index in self.began]
         if len(ran) > len({*ran}):
             return (
@@ -293,10 +318,12 @@ class _Replay:
             return "the interrupts are called before anybody has exited: wait for the event first."
         if isinstance(error, BaseExceptionGroup) and "nursery" not in error.message:
             return "a group came out, one that you have made: raise the first error, not a group."
-        if isinstance(error, BaseExceptionGroup) and told == everybody:
+        if isinstance(error, BaseExceptionGroup) and any(
+            came_out_of_the_block(leaf, error) for leaf in leaves_of(error)
+        ):
             return (
-                "an error has reached the nursery, which put it into a group. Raise it after the "
-                "nursery's block, not in it."
+                "you have raised the error in the nursery's block, so the nursery cancelled "
+                "everybody and put it into a group. Raise it after the block."
             )
         if isinstance(error, BaseExceptionGroup):
             return (
@@ -308,8 +335,7 @@ class _Replay:
                 "nobody was told to stop, and all wait for ever. Does every exit set the event, a "
                 "return as well as a raise? And do you wait for it inside the nursery's block?"
             )
-        gone = {event[1] for event in ours if event[0] == "exit"}
-        if not self.outcome.hangs and sorted(told) != everybody and {*ran} - gone:
+        if not self.outcome.hangs and sorted(told) != everybody and {*ran} - exited:
             return (
                 "an actor was cancelled before everybody was told to stop. Nobody cancels: a run "
                 "group asks, and waits."
@@ -330,6 +356,12 @@ class _Replay:
             return (
                 "somebody waits for ever. Wait for the first exit only, inside the nursery; after "
                 "the last interrupt, the end of the nursery waits for all by itself."
+            )
+        untold = {*everybody} - {*told}
+        if told == everybody[: len(told)] and untold - self.exited_before_the_last_was_told:
+            return (
+                f"only {len(told)} of {len(everybody)} were told to stop. Does something end the "
+                "loop early, such as a `return` in it?"
             )
         if sorted(told) != everybody:
             return (
@@ -361,6 +393,15 @@ class _Replay:
             return (
                 "that is the error of an earlier call. Keep nothing from one call to the next: "
                 "make your list inside of `run_group`."
+            )
+        if error is None and self.outcome.value is None and self.trace["result"] is not None:
+            return (
+                "nothing came out. After the nursery's block, raise what the first one raised; "
+                "return what it returned."
+            )
+        if isinstance(self.outcome.value, tuple):
+            return (
+                "a pair came out. Raise the error that is in it; return the value if there is none."
             )
         if error is not None or self.trace["result"] is not None:
             return (
@@ -435,7 +476,7 @@ def check(run_group: RunGroupFn) -> None:
         if replay.outcome.not_written:
             hint = "replace `raise NotImplementedError`: begin with the task that runs one actor. "
             hint += "It awaits execute(), catches what that raises, writes down how it exited, "
-            hint += "and sets an event."
+            hint += "and sets an event. (Is all that there? Then the line still stands below it.)"
             verdict((False, "run_group is written", hint))
             return
         replays.append(replay)
@@ -454,6 +495,8 @@ def check(run_group: RunGroupFn) -> None:
             )
             return
         print("  at the same time. This is a run group.")
+        if catches_everything(run_group):
+            show(CATCHES_CANCELLED)
         return
     first = differing[0]
     print(f"✗ {len(differing)} of {count} traces differ. The first is {first.trace['name']}:")

@@ -324,7 +324,7 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
         return f"{told}. Are the brackets missing, as in `open_nursery()`?"
     if "plain function" in text:
         return "write `async def`: a plain function cannot wait."
-    if isinstance(leaf, LookupError) and _came_out_of_the_block(leaf, whole or error):
+    if isinstance(leaf, LookupError) and came_out_of_the_block(leaf, whole or error):
         return (
             "that was read inside the nursery's block, before any task has run: read it after the "
             "block, or `await` an event first."
@@ -335,9 +335,20 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
             "under another name, `except Exception as exc: error = exc`."
         )
     if isinstance(leaf, UnboundLocalError):
-        return f"{told}. A function that assigns to a name makes it its own: see `nonlocal`."
+        return (
+            f"{told}. A function that assigns to a name makes it its own, and it has no value "
+            "before that: give it one first, such as None before the `try`. If you mean the name "
+            "of the function around it, see `nonlocal`."
+        )
     if _asks_whether_an_event_is_true(leaf):
         return f"{told}. An event is asked with `event.is_set()`, not with `if event:`."
+    if re.search(r"object (Event|bool) can't be used in 'await'|'Event' object is not call", text):
+        return f"{told}. Waiting for an event is `await event.wait()`."
+    if "must derive from BaseException" in text:
+        return (
+            f"{told}. What you raise is no exception: None, if the first one returned. Write "
+            "`if error is not None: raise error`."
+        )
     if "'coroutine' object is not callable" in text:
         return (
             "a call was handed over where a function belongs: write `start_soon(one, execute)`, "
@@ -369,7 +380,7 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
     return f"{told}."
 
 
-def _came_out_of_the_block(leaf: BaseException, whole: BaseException) -> bool:
+def came_out_of_the_block(leaf: BaseException, whole: BaseException) -> bool:
     """Tell whether the parent raised it between two starts, not a task of its nursery."""
     if leaf is whole:
         return False
@@ -412,6 +423,24 @@ def verdict(*demands: tuple[object, str, str]) -> None:
         show_hint(hints[0])
     else:
         print("\nAll of it holds. Well done!")
+
+
+CATCHES_CANCELLED = (
+    "One thing more. `BaseException` is `Cancelled`, too. If yours catches it and goes on, nothing "
+    "is lost here, for the nursery raises it once more; but as a rule let it through, and catch "
+    "`Exception`."
+)
+
+
+def catches_everything(function: Callable[..., object]) -> bool:
+    """Tell whether `BaseException` stands in a function, or in one inside it."""
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        if "BaseException" in code.co_names:
+            return True
+        codes += [const for const in code.co_consts if inspect.iscode(const)]
+    return False
 
 
 def show_hint(hint: str) -> None:

@@ -1593,6 +1593,364 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         """,
         ["Does each worker take one item only?", "!collector"],
     ),
+    (
+        "05 gives the value no value in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    error = None
+                    try:
+                        value = await execute()
+                    except Exception as exc:
+                        error = exc
+                    exits.append((value, error))
+                    stopping.set()
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping.wait()
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+                value, error = exits[0]
+                if error is not None:
+                    raise error
+                return value
+        """,
+        ["UnboundLocalError", "None before the `try`"],
+    ),
+    (
+        "05 raises in the block, before the interrupts in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    value, error = None, None
+                    try:
+                        value = await execute()
+                    except Exception as exc:
+                        error = exc
+                    exits.append((value, error))
+                    stopping.set()
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping.wait()
+                    if exits[0][1] is not None:
+                        raise exits[0][1]
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+                value, error = exits[0]
+                if error is not None:
+                    raise error
+                return value
+        """,
+        ["in the nursery's block", "!Catch it in the task"],
+    ),
+    (
+        "05 raises in the block, after the interrupts in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    value, error = None, None
+                    try:
+                        value = await execute()
+                    except Exception as exc:
+                        error = exc
+                    exits.append((value, error))
+                    stopping.set()
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping.wait()
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+                    if exits[0][1] is not None:
+                        raise exits[0][1]
+                value, error = exits[0]
+                if error is not None:
+                    raise error
+                return value
+        """,
+        ["in the nursery's block", "!Catch it in the task"],
+    ),
+    (
+        "05 writes down no return in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    try:
+                        await execute()
+                    except Exception as exc:
+                        exits.append((None, exc))
+                    stopping.set()
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping.wait()
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+                value, error = exits[0]
+                if error is not None:
+                    raise error
+                return value
+        """,
+        ["`(value, None)` when an actor returns", "!before any task has run"],
+    ),
+    (
+        "05 has a list of its own in the task in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    value, error = None, None
+                    try:
+                        value = await execute()
+                    except Exception as exc:
+                        error = exc
+                    exits = [(value, error)]
+                    stopping.set()
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping.wait()
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+                value, error = exits[0]
+                if error is not None:
+                    raise error
+                return value
+        """,
+        ["list of its own"],
+    ),
+    (
+        "05 awaits the event itself in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    value, error = None, None
+                    try:
+                        value = await execute()
+                    except Exception as exc:
+                        error = exc
+                    exits.append((value, error))
+                    stopping.set()
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+                value, error = exits[0]
+                if error is not None:
+                    raise error
+                return value
+        """,
+        ["`await event.wait()`"],
+    ),
+    (
+        "05 calls the event in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    value, error = None, None
+                    try:
+                        value = await execute()
+                    except Exception as exc:
+                        error = exc
+                    exits.append((value, error))
+                    stopping.set()
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping()
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+                value, error = exits[0]
+                if error is not None:
+                    raise error
+                return value
+        """,
+        ["`await event.wait()`"],
+    ),
+    (
+        "05 awaits whether the event is set in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    value, error = None, None
+                    try:
+                        value = await execute()
+                    except Exception as exc:
+                        error = exc
+                    exits.append((value, error))
+                    stopping.set()
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping.is_set()
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+                value, error = exits[0]
+                if error is not None:
+                    raise error
+                return value
+        """,
+        ["`await event.wait()`"],
+    ),
+    (
+        "05 raises None in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    value, error = None, None
+                    try:
+                        value = await execute()
+                    except Exception as exc:
+                        error = exc
+                    exits.append((value, error))
+                    stopping.set()
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping.wait()
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+                raise exits[0][1]
+        """,
+        ["if error is not None: raise error"],
+    ),
+    (
+        "05 has no step 5 in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    value, error = None, None
+                    try:
+                        value = await execute()
+                    except Exception as exc:
+                        error = exc
+                    exits.append((value, error))
+                    stopping.set()
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping.wait()
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+        """,
+        ["nothing came out. After the nursery's block"],
+    ),
+    (
+        "05 returns the pair in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    value, error = None, None
+                    try:
+                        value = await execute()
+                    except Exception as exc:
+                        error = exc
+                    exits.append((value, error))
+                    stopping.set()
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping.wait()
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+                return exits[0]
+        """,
+        ["a pair came out"],
+    ),
+    (
+        "05 leaves the stub's last line in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    value, error = None, None
+                    try:
+                        value = await execute()
+                    except Exception as exc:
+                        error = exc
+                    exits.append((value, error))
+                    stopping.set()
+                    raise NotImplementedError
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping.wait()
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+                value, error = exits[0]
+                if error is not None:
+                    raise error
+                return value
+        """,
+        ["still stands below it"],
+    ),
+    (
+        "05 returns in the loop in the frame",
+        "check(run_group)",
+        """
+            async def run_group(actors):
+                exits = []
+                stopping = trio.Event()
+                async def run_actor(execute):
+                    value, error = None, None
+                    try:
+                        value = await execute()
+                    except Exception as exc:
+                        error = exc
+                    exits.append((value, error))
+                    stopping.set()
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(run_actor, execute)
+                    await stopping.wait()
+                    for _, interrupt in actors:
+                        await interrupt(exits[0][1])
+                        return exits[0][0]
+                value, error = exits[0]
+                if error is not None:
+                    raise error
+                return value
+        """,
+        ["end the loop early", "!of those that have exited already"],
+    ),
 ]
 
 
@@ -2413,6 +2771,17 @@ def test_a_hint_names_the_cause(
     unwanted = [word[1:] for word in words if word.startswith("!")]
     assert [word for word in wanted if word not in shown] == [], shown
     assert [word for word in unwanted if word in shown] == []
+
+
+def test_one_hint_more_for_who_catches_cancelled() -> None:
+    for number, name in (("04", "first_error"), ("05", "run_group")):
+        solution = Path(module_of("solution", number).__file__ or "").read_text(encoding="utf-8")
+        wider = solution.replace("except Exception", "except BaseException")
+        assert wider != solution
+        for source, told in (solution, False), (wider, True):
+            shown = shown_for(module_of("exercises", number), f"check({name})", source)
+            assert "✗" not in shown
+            assert ("`BaseException` is `Cancelled`, too" in " ".join(shown.split())) == told
 
 
 def test_what_is_asyncios_is_named_where_jupyters_loop_runs() -> None:
