@@ -705,6 +705,14 @@ async def test_one_pair_of_a_process_is_not_two_actors() -> None:
     assert scope.cancelled_caught
 
 
+def test_misuse_of_what_process_actor_made_is_told_by_its_name() -> None:
+    execute, interrupt = process_actor(["true"])
+    with pytest.raises(TypeError, match=r"^process_actor takes no keyword task_status"):
+        RunGroup().add(execute, interrupt, reports_started=True)
+    with pytest.raises(TypeError, match=r"write group\.add\(process_actor\) instead"):
+        RunGroup().add(execute())  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+
+
 async def test_a_group_with_a_process_can_be_run_again() -> None:
     group = RunGroup()
     group.add(*process_actor(["sleep", "60"]), grace=PATIENCE)

@@ -3448,6 +3448,27 @@ async def test_promise_17_an_interrupt_that_does_not_heed_the_end_of_its_grace_i
     assert "10 s for:\n  the interrupt of actor 'slow' at" in warning
 
 
+async def test_promise_17_also_in_a_shielded_clean_up_of_an_actor_whose_own_grace_is_over(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner, clean_up, outer = RunGroup(), RunGroup(grace=2), RunGroup(grace=2)
+    inner.add(lambda: stubborn(25), ignore)
+    clean_up.add(inner.run, inner.interrupt, name="inner")
+    clean_up.add(functools.partial(give, 3, None))
+    outer.add(shut_down_by(trio.CancelScope(shield=True), clean_up), ignore, name="outer")
+    outer.add(functools.partial(give, 1, None))
+    times: list[float] = []
+    with times_of_logging(times):
+        await outer.run()
+    ended = [
+        (time, name)
+        for time, message in zip(times, caplog.messages, strict=True)
+        for name in ("outer", "inner")
+        if message.startswith(f"cancelled because the grace has ended:\n  '{name}' at")
+    ]
+    assert ended == [(3, "outer"), (8, "inner")]
+
+
 async def test_promise_17_nor_the_end_of_all_graces(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -3732,71 +3753,24 @@ def run_under_ctrl_c(group: RunGroup) -> KeyboardInterrupt:
     return caught.value
 
 
-class Blocking:
-    """Forms of an `execute` that lacks its `async`, and would not come back by itself."""
-
-    def __call__(self, *, status: int = signal.SIGINT) -> Awaitable[object]:
-        signal.raise_signal(status)
-        raise AssertionError("Ctrl-C was not heard")
-
-    def method(self) -> Awaitable[object]:
-        return self()
-
-    def closure(self) -> Execute:
-        return lambda: self(status=signal.SIGINT)
-
-
-@pytest.mark.parametrize(
-    "execute",
-    [
-        Blocking(),
-        Blocking().method,
-        Blocking().closure(),
-        Blocking.__call__.__get__(Blocking()),
-        functools.partial(Blocking.__call__, Blocking()),
-        functools.partial(functools.partial(Blocking(), status=signal.SIGINT)),
-    ],
-    ids=["object", "method", "closure", "bound", "partial", "partial of an object"],
-)
-def test_promise_19_a_function_that_lacks_its_async_obeys_ctrl_c(execute: Execute) -> None:
-    stopped: list[BaseException | None] = []
+@pytest.mark.parametrize("interrupt", [None, ignore])
+def test_promise_19_where_a_coroutine_is_made_ctrl_c_waits_so_that_none_is_lost(
+    interrupt: Interrupt | None,
+) -> None:
+    begun: list[bool] = []
     group = RunGroup()
-    group.add(execute)
-    group.add(trio.sleep_forever, stopped.append, grace=1)
-    assert stopped == [run_under_ctrl_c(group)]
-    assert group.record is not None
-    assert group.record.ended == 1
 
+    async def worker() -> None:
+        begun.append(True)
+        await trio.sleep_forever()
 
-def test_promise_19_but_only_for_the_group() -> None:
+    @functools.partial(group.add, interrupt=interrupt, grace=5 if interrupt else math.inf)
     def execute() -> Awaitable[object]:
         signal.raise_signal(signal.SIGINT)
-        done.append(True)
-        return trio.sleep(0)
+        return worker()
 
-    async def main() -> None:
-        RunGroup().add(execute)
-        await trio.lowlevel.enable_ki_protection(execute)()
-
-    done: list[bool] = []
-    with pytest.raises(KeyboardInterrupt):
-        trio.run(main)
-    assert done == [True]
-
-
-async def test_what_a_function_that_is_not_async_is_given_and_shows_is_not_changed() -> None:
-    def execute(
-        value: str = "by default", *, more: str = "by keyword", of: list[str] | None = None
-    ) -> Awaitable[object]:
-        return give(0, f"{value}, {more}, {outside}, {of}")
-
-    outside = "from outside"
-    group = RunGroup()
-    assert group.add(execute) is execute
-    assert await group.run() == "by default, by keyword, from outside, None"
-    group = RunGroup()
-    group.add(functools.partial(execute, "given", of=[]))
-    assert await group.run() == "given, by keyword, from outside, []"
+    run_under_ctrl_c(group)
+    assert begun == [True]
 
 
 @pytest.mark.usefixtures("ctrl_c_before_the_first_line")

@@ -761,6 +761,7 @@ def test_a_text_is_cut_to_its_width() -> None:
         ("test_something_else_that_is_long", "test_something…_that_is_long"),
         ("test_something_else_that_is_l #2", "test_something…_that_is_l #2"),
         ("a" * 200 + "b" * 200, "a" * 14 + "…" + "b" * 13),
+        ("e\u0301" * 40, "e\u0301" * 14 + "…" + "e\u0301" * 13),
     ],
 )
 async def test_a_name_that_is_cut_keeps_beginning_and_end(

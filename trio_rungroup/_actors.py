@@ -567,7 +567,7 @@ def _one_at_a_time(execute: Execute, factory: str) -> Execute:
         finally:
             is_running = False
 
-    actor.__qualname__ = factory
+    actor.__name__ = actor.__qualname__ = factory
     return actor
 
 

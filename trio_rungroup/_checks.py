@@ -16,8 +16,6 @@ from inspect import (
 from types import CodeType, CoroutineType, FunctionType, MethodType
 from typing import Any, cast
 
-from trio.lowlevel import disable_ki_protection
-
 from ._record import shorten
 
 _ANY_GENERATOR = CO_GENERATOR | CO_ASYNC_GENERATOR
@@ -54,11 +52,8 @@ def as_grace(grace: float) -> float:
     return seconds
 
 
-def check_execute(execute: Any, *, reports_started: bool | None) -> Any:  # noqa: ANN401 - any
-    """Refuse what cannot be an actor's `execute`; return what to call for it.
-
-    `reports_started`: None leaves its parameters unchecked.
-    """
+def check_execute(execute: object, *, reports_started: bool | None) -> None:
+    """Refuse what cannot be an actor's `execute`; None leaves its parameters unchecked."""
     code = getattr(execute, "__code__", None)
     if type(code) is CodeType and code.co_flags & CO_COROUTINE:
         parameters = code.co_argcount + code.co_kwonlyargcount
@@ -66,7 +61,7 @@ def check_execute(execute: Any, *, reports_started: bool | None) -> Any:  # noqa
             _refuse_asyncio(execute)
         if reports_started or parameters != (type(execute) is MethodType):
             _check_parameters(execute, code, reports_started=reports_started)
-        return execute  # nearly always; what follows takes nearly twice as long
+        return  # nearly always; what follows takes nearly twice as long
     if isinstance(execute, CoroutineType):
         name = execute.__name__
         frame = execute.cr_frame
@@ -92,42 +87,6 @@ def check_execute(execute: Any, *, reports_started: bool | None) -> Any:  # noqa
             "an async function that iterates over it: `async for ... in ...`"
         )
     _refuse_asyncio(function)
-    return _unprotected(execute)
-
-
-def _unprotected(function: Any) -> Any:  # noqa: ANN401 - any that can be called
-    """Copy a function that is not async, so that Ctrl-C is obeyed in it at once.
-
-    The group calls `execute` protected from Ctrl-C. Mostly this only makes a coroutine; but who has
-    forgotten the `async`, and blocks the thread, must be able to stop the program. Why a copy: an
-    unprotected frame of ours around the call would be one more place for Ctrl-C to strike, where
-    nobody could tell whether `execute` has been called; and the function itself may be used
-    elsewhere, where it has to be protected.
-    """
-    if type(function) is functools.partial:
-        inside = _unprotected(function.func)
-        return functools.partial(inside, *function.args, **function.keywords)
-    if type(function) is MethodType:
-        return MethodType(_unprotected(function.__func__), function.__self__)
-    call: Any = function
-    if type(function) is not FunctionType:  # what can be called like one
-        call = getattr(cast("object", type(function)), "__call__", None)  # noqa: B004 - as above
-    # Of the functions of PyPy's own, the code is none.
-    if type(call) is not FunctionType or type(cast("object", call.__code__)) is not CodeType:
-        return function
-    if _has_flag(call, CO_COROUTINE):
-        return function
-    copy = FunctionType(
-        call.__code__.replace(),
-        call.__globals__,
-        call.__name__,
-        call.__defaults__,
-        call.__closure__,
-    )
-    copy.__kwdefaults__ = call.__kwdefaults__
-    copy.__qualname__ = call.__qualname__
-    copy = disable_ki_protection(copy)
-    return copy if call is function else MethodType(copy, function)
 
 
 def _check_parameters(execute: object, code: CodeType, *, reports_started: bool | None) -> None:
@@ -147,7 +106,7 @@ def _check_parameters(execute: object, code: CodeType, *, reports_started: bool 
         "task_status" in names[code.co_posonlyargcount : count + of_keywords]
         or code.co_flags & CO_VARKEYWORDS != 0
     )
-    name = code.co_qualname
+    name = getattr(execute, "__qualname__", code.co_qualname)
     if reports_started and not takes_status:
         raise TypeError(
             f"{name} takes no keyword task_status, which reports_started=True passes; write "

@@ -40,8 +40,7 @@ A *stray* is a `Cancelled` raised though nobody had cancelled the actor.
 
 Every function here that trio or the user calls to run a group is protected from Ctrl-C, and so is
 all that it calls in turn: a Ctrl-C then waits for the next checkpoint of the main task, whether or
-not that awaits `run()`. An actor's own code obeys at once: it is awaited through `_unprotected`,
-and of an `execute` that is not async a copy is called, which is marked so (`check_execute`).
+not that awaits `run()`. An actor's own code is awaited through `_unprotected`, and obeys at once.
 
 Why so many functions end in `del`: trio makes an actor's `Cancelled` inside our call of `cancel()`,
 so its traceback leads to our frames. What the actor raises while it handles that has it as its
@@ -104,8 +103,7 @@ _ALL_GRACES_OVER: Final = "all graces have ended in the group around this one"
 # The runs that are under way, by nursery, for those around them and inside them: groups nest.
 _running: Final[dict[object, _Run]] = {}
 
-_Execute: TypeAlias = Callable[..., Awaitable[object]]
-_ExecuteT = TypeVar("_ExecuteT", bound=_Execute)
+_ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
 _Coroutine: TypeAlias = Coroutine[Any, Any, object]
 _Interrupt: TypeAlias = Callable[[BaseException | None], object]
 
@@ -118,7 +116,7 @@ class _Actors:
     """
 
     names: list[str]  # an actor counts as soon as it has one
-    executes: list[_Execute]
+    executes: list[Callable[..., Awaitable[object]]]
     interrupts: list[_Interrupt | None]
     graces: list[float]
     may_return: set[int]  # added with ends_group=False
@@ -243,7 +241,9 @@ class RunGroup:
         Raises:
             TypeError: `execute` is not an async function without parameters, `interrupt` is
                 not a function of one argument, `name` is not a str, or `grace` not a number.
-                (What only its call shows not to be async makes its actor exit with this.)
+                (What only its call shows not to be async makes its actor exit with this. That call
+                is protected from Ctrl-C, or the coroutine that it makes could be lost: so who
+                forgets the `async`, and blocks the thread, has to end the program by other means.)
             ValueError: `grace` is negative or NaN, or finite where there is no interrupt; or
                 the name is taken.
 
@@ -252,7 +252,7 @@ class RunGroup:
             group.add(functools.partial(consume, queue), lambda error: queue.close())
             ```
         """
-        to_call: _Execute = check_execute(execute, reports_started=reports_started)
+        check_execute(execute, reports_started=reports_started)
         if interrupt is not None:
             check_interrupt(interrupt)
         if grace != math.inf:
@@ -270,7 +270,7 @@ class RunGroup:
         if interrupt is not None or _is_run_of_a_group(execute):
             self._needs_scopes = True
         index = len(actors.names)
-        actors.executes.append(to_call)
+        actors.executes.append(execute)
         actors.interrupts.append(interrupt)
         actors.graces.append(grace)
         if not ends_group:
@@ -300,10 +300,10 @@ class RunGroup:
             A cancellation is a request to stop: the interrupts are called with the
             `trio.Cancelled`, and when all actors have exited, `run()` raises `Cancelled`, unless
             one of them has failed. If the stop has already begun for another reason, it is a
-            second request, and ends every grace at once. (An actor without an interrupt has been
-            cancelled by the stop before that: what it raises is a later error, and `Cancelled` is
-            raised.) But two cancellations are one request: after a first one, another timeout
-            around `run()` shortens no grace.
+            second request, and ends every grace at once. (What an actor without an interrupt
+            raises, when the stop has cancelled it before, stays a later error.) But two
+            cancellations are one request: after a first one, another timeout around `run()`
+            shortens no grace.
 
             If the main task awaits `run()`, Ctrl-C is a request as well: it begins a graceful stop,
             or, whatever began the stop, ends every grace at once. (If `run()` was started in a
@@ -1008,7 +1008,7 @@ class _Run:
                 self.watch.have_patience_again()
             if self.interrupt_scope is not None:
                 self.cancel(self.awaited_index, reason, self.interrupt_scope)
-            ended = self.in_a_grace()
+            ended = self.in_a_grace(reason)
             for index in range(len(self.scopes)):
                 self.cancel(index, reason)
         _end_graces_inside(self.nursery.child_tasks)  # every time: one may have begun meanwhile
@@ -1021,14 +1021,14 @@ class _Run:
             return []
         return [i for i in indices if not (self.has_exited(i) or self.scopes[i].cancel_called)]
 
-    def in_a_grace(self) -> list[int]:
-        """Find those whose grace ends with all others."""
+    def in_a_grace(self, reason: str) -> list[int]:
+        """Find those whose grace ends with all others, for a reason."""
         if self.facts.interrupted[0] == math.inf:
             return []  # none has begun
         running = self.not_cancelled(range(self.number))
         if self.cancelled_outside:  # which the others have heard of by themselves
             running = [index for index in running if self.scopes[index].shield]
-        if _actor_around_is_out_of_grace(self.caller):
+        if reason != _GRACE_OVER and _actor_around_is_out_of_grace(self.caller):
             # The group around this one has told of what is inside. If each did so again, it would
             # take 2.5 s where 600 are inside each other.
             executes = self.actors.executes
@@ -1212,7 +1212,7 @@ class _Watch:
         if run.graces_over is not None:
             return
         if now >= run.group_deadline:
-            self.named.update(run.in_a_grace())
+            self.named.update(run.in_a_grace(_GRACE_OVER))
             run.end_all_graces(_GRACE_OVER)
             return
         due: list[int] = []

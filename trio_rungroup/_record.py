@@ -487,6 +487,8 @@ def fit_name(actor: ActorRecord, room: float, width: Callable[[str], float]) -> 
     last_part = name.rpartition(".")[2] if "." in name else ""
     end_room = max(room / 2, min(width(last_part), room * 3 / 4))
     end = _beginning(name[::-1], end_room, width)[::-1]
+    while end and _columns_of(end[0]) == 0:  # an accent without its letter
+        end = end[1:]
     return f"{_beginning(name, room - width(end), width)}…{end}"
 
 
