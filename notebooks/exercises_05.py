@@ -322,8 +322,8 @@ class _Replay:
             came_out_of_the_block(leaf, error) for leaf in leaves_of(error)
         ):
             return (
-                "you have raised the error in the nursery's block, so the nursery cancelled "
-                "everybody and put it into a group. Raise it after the block."
+                "an error was raised in the nursery's block, so the nursery cancelled everybody "
+                "and put it into a group. Raise it after the nursery's block, not in it."
             )
         if isinstance(error, BaseExceptionGroup):
             return (
