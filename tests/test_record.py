@@ -757,7 +757,7 @@ def test_a_text_is_cut_to_its_width() -> None:
         ("Outer.of.<locals>.Inner.make.<locals>.work #2", "Outer.of.Inner.make.work #2"),
         ("test_something_else.<locals>.serve_metrics", "test_something…serve_metrics"),
         ("test_something_else.<locals>.serve_metric_values", "test_som…serve_metric_values"),
-        ("test_something.<locals>." + "a" * 30, "test_so…" + "a" * 20),
+        ("test_something.<locals>." + "a" * 30, "test_something…" + "a" * 13),
         ("test_something_else_that_is_long", "test_something…_that_is_long"),
         ("test_something_else_that_is_l #2", "test_something…_that_is_l #2"),
         ("a" * 200 + "b" * 200, "a" * 14 + "…" + "b" * 13),

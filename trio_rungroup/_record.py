@@ -485,8 +485,10 @@ def fit_name(actor: ActorRecord, room: float, width: Callable[[str], float]) -> 
         return name
     room -= width("…")
     last_part = name.rpartition(".")[2] if "." in name else ""
-    end_room = max(room / 2, min(width(last_part), room * 3 / 4))
-    end = _beginning(name[::-1], end_room, width)[::-1]
+    if room / 2 < width(last_part) <= room * 3 / 4:
+        end = last_part
+    else:
+        end = _beginning(name[::-1], room / 2, width)[::-1]
     while end and _columns_of(end[0]) == 0:  # an accent without its letter
         end = end[1:]
     return f"{_beginning(name, room - width(end), width)}…{end}"
