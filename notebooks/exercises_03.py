@@ -109,7 +109,7 @@ def check(with_clean_up: WithCleanUp) -> None:
                 " `finally` comes after an error, too."
                 if bad.calls == 0
                 else _A_COPY
-                if repr(bad.outcome.error) == repr(error)
+                if bad.outcome.error is not error and repr(bad.outcome.error) == repr(error)
                 else ""
             ),
         ),

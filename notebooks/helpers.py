@@ -381,7 +381,7 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
 
 
 def came_out_of_the_block(leaf: BaseException, whole: BaseException) -> bool:
-    """Tell whether the parent raised it between two starts, not a task of its nursery."""
+    """Tell whether the parent raised it in the nursery's block, not a task of its nursery."""
     if leaf is whole:
         return False
     ours, parents = ({id(f) for f, _ in traceback.walk_tb(e.__traceback__)} for e in (leaf, whole))

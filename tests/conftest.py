@@ -3,7 +3,6 @@
 import gc
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,13 +31,6 @@ def _children() -> set[str]:
     return {pid for pid in listed if b"multiprocessing" not in _read(Path(f"/proc/{pid}/cmdline"))}
 
 
-def _left(before: set[threading.Thread]) -> list[threading.Thread]:
-    # trio keeps its worker threads for ten seconds, to use them again; distributed never stops
-    # those of two pools, and its profiler notices late that a worker has gone.
-    kept = ("Trio", "Dask-Offload", "Dask-Callback-Thread", "Profile")
-    return [t for t in threading.enumerate() if t not in before and not t.name.startswith(kept)]
-
-
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -63,10 +55,11 @@ def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     assert [signal.getsignal(number) for number in _SIGNALS] == handlers
     if request.module.__name__.endswith(("test_dask", "test_future_actor")):
         return  # a pool or a cluster lives as long as the module, threads and all
-    deadline = time.monotonic() + 5
-    while _left(threads) and time.monotonic() < deadline:  # pragma: no cover - has been told to end
-        time.sleep(0.01)
-    assert _left(threads) == []
+    # trio keeps its worker threads for ten seconds, to use them again; distributed never stops
+    # those of two pools, and its profiler notices late that a worker has gone.
+    kept = ("Trio", "Dask-Offload", "Dask-Callback-Thread", "Profile")
+    left = [t for t in threading.enumerate() if t not in threads and not t.name.startswith(kept)]
+    assert left == []
     assert _children() <= children
     # A coroutine that was never awaited says so when it is collected; warnings are errors.
     gc.collect(0)

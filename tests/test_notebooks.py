@@ -1593,368 +1593,17 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         """,
         ["Does each worker take one item only?", "!collector"],
     ),
-    (
-        "05 gives the value no value in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    error = None
-                    try:
-                        value = await execute()
-                    except Exception as exc:
-                        error = exc
-                    exits.append((value, error))
-                    stopping.set()
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping.wait()
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-                value, error = exits[0]
-                if error is not None:
-                    raise error
-                return value
-        """,
-        ["UnboundLocalError", "None before the `try`"],
-    ),
-    (
-        "05 raises in the block, before the interrupts in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    value, error = None, None
-                    try:
-                        value = await execute()
-                    except Exception as exc:
-                        error = exc
-                    exits.append((value, error))
-                    stopping.set()
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping.wait()
-                    if exits[0][1] is not None:
-                        raise exits[0][1]
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-                value, error = exits[0]
-                if error is not None:
-                    raise error
-                return value
-        """,
-        ["in the nursery's block", "!Catch it in the task"],
-    ),
-    (
-        "05 raises in the block, after the interrupts in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    value, error = None, None
-                    try:
-                        value = await execute()
-                    except Exception as exc:
-                        error = exc
-                    exits.append((value, error))
-                    stopping.set()
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping.wait()
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-                    if exits[0][1] is not None:
-                        raise exits[0][1]
-                value, error = exits[0]
-                if error is not None:
-                    raise error
-                return value
-        """,
-        ["in the nursery's block", "!Catch it in the task"],
-    ),
-    (
-        "05 writes down no return in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    try:
-                        await execute()
-                    except Exception as exc:
-                        exits.append((None, exc))
-                    stopping.set()
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping.wait()
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-                value, error = exits[0]
-                if error is not None:
-                    raise error
-                return value
-        """,
-        ["`(value, None)` when an actor returns", "!before any task has run"],
-    ),
-    (
-        "05 has a list of its own in the task in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    value, error = None, None
-                    try:
-                        value = await execute()
-                    except Exception as exc:
-                        error = exc
-                    exits = [(value, error)]
-                    stopping.set()
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping.wait()
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-                value, error = exits[0]
-                if error is not None:
-                    raise error
-                return value
-        """,
-        ["list of its own"],
-    ),
-    (
-        "05 awaits the event itself in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    value, error = None, None
-                    try:
-                        value = await execute()
-                    except Exception as exc:
-                        error = exc
-                    exits.append((value, error))
-                    stopping.set()
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-                value, error = exits[0]
-                if error is not None:
-                    raise error
-                return value
-        """,
-        ["`await event.wait()`"],
-    ),
-    (
-        "05 calls the event in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    value, error = None, None
-                    try:
-                        value = await execute()
-                    except Exception as exc:
-                        error = exc
-                    exits.append((value, error))
-                    stopping.set()
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping()
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-                value, error = exits[0]
-                if error is not None:
-                    raise error
-                return value
-        """,
-        ["`await event.wait()`"],
-    ),
-    (
-        "05 awaits whether the event is set in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    value, error = None, None
-                    try:
-                        value = await execute()
-                    except Exception as exc:
-                        error = exc
-                    exits.append((value, error))
-                    stopping.set()
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping.is_set()
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-                value, error = exits[0]
-                if error is not None:
-                    raise error
-                return value
-        """,
-        ["`await event.wait()`"],
-    ),
-    (
-        "05 raises None in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    value, error = None, None
-                    try:
-                        value = await execute()
-                    except Exception as exc:
-                        error = exc
-                    exits.append((value, error))
-                    stopping.set()
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping.wait()
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-                raise exits[0][1]
-        """,
-        ["if error is not None: raise error"],
-    ),
-    (
-        "05 has no step 5 in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    value, error = None, None
-                    try:
-                        value = await execute()
-                    except Exception as exc:
-                        error = exc
-                    exits.append((value, error))
-                    stopping.set()
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping.wait()
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-        """,
-        ["nothing came out. After the nursery's block"],
-    ),
-    (
-        "05 returns the pair in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    value, error = None, None
-                    try:
-                        value = await execute()
-                    except Exception as exc:
-                        error = exc
-                    exits.append((value, error))
-                    stopping.set()
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping.wait()
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-                return exits[0]
-        """,
-        ["a pair came out"],
-    ),
-    (
-        "05 leaves the stub's last line in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    value, error = None, None
-                    try:
-                        value = await execute()
-                    except Exception as exc:
-                        error = exc
-                    exits.append((value, error))
-                    stopping.set()
-                    raise NotImplementedError
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping.wait()
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-                value, error = exits[0]
-                if error is not None:
-                    raise error
-                return value
-        """,
-        ["still stands below it"],
-    ),
-    (
-        "05 returns in the loop in the frame",
-        "check(run_group)",
-        """
-            async def run_group(actors):
-                exits = []
-                stopping = trio.Event()
-                async def run_actor(execute):
-                    value, error = None, None
-                    try:
-                        value = await execute()
-                    except Exception as exc:
-                        error = exc
-                    exits.append((value, error))
-                    stopping.set()
-                async with trio.open_nursery() as nursery:
-                    for execute, _ in actors:
-                        nursery.start_soon(run_actor, execute)
-                    await stopping.wait()
-                    for _, interrupt in actors:
-                        await interrupt(exits[0][1])
-                        return exits[0][0]
-                value, error = exits[0]
-                if error is not None:
-                    raise error
-                return value
-        """,
-        ["end the loop early", "!of those that have exited already"],
-    ),
 ]
 
 
 # Slips: the solution with one place changed, from the first text to the second.
+_STEP_5 = """\
+    value, error = exits[0]
+    if error is not None:
+        raise error
+    return value
+"""
+
 SLIPS: list[tuple[str, str, str, str, list[str]]] = [
     (
         "01 raises another error",
@@ -2051,6 +1700,29 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "        with trio.move_on_after(2, shield=True):\n            await clean_up()\n"
         "        return result\n",
         ["`Cancelled` is no `Exception`", "!in the shield"],
+    ),
+    (
+        "03 cleans up after success only",
+        "check(with_clean_up)",
+        "    try:\n        return await work()\n    finally:\n",
+        "    value = await work()\n    try:\n        return value\n    finally:\n",
+        ["`finally` comes after an error, too", "!Is that a copy?"],
+    ),
+    (
+        "03 cleans up after an error, and too late",
+        "check(with_clean_up)",
+        "            await clean_up()",
+        "            import sys\n"
+        "            await trio.sleep(0.1 * (sys.exc_info()[1] is not None))\n"
+        "            await clean_up()",
+        ["✗ the clean-up is done after work that failed", "!Is that a copy?"],
+    ),
+    (
+        "03 raises when the time is over",
+        "check(with_clean_up)",
+        "with trio.move_on_after(2, shield=True):",
+        "with trio.fail_after(2, shield=True):",
+        ["`fail_after` raises when the time is over"],
     ),
     (
         "03 takes a deadline for a time",
@@ -2724,6 +2396,99 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "        for item in items:\n            async with sending:\n"
         "                await sending.send(item)\n",
         ["an end is used that is closed already"],
+    ),
+    (
+        "05 gives the value no value",
+        "check(run_group)",
+        "        value, error = None, None\n",
+        "        error = None\n",
+        ["UnboundLocalError", "None before the `try`"],
+    ),
+    (
+        "05 raises in the block before the interrupts",
+        "check(run_group)",
+        "        for _, interrupt in actors:\n",
+        "        if exits[0][1] is not None:\n            raise exits[0][1]\n"
+        "        for _, interrupt in actors:\n",
+        ["in the nursery's block", "!Catch it in the task"],
+    ),
+    (
+        "05 raises in the block after the interrupts",
+        "check(run_group)",
+        "            await interrupt(exits[0][1])\n",
+        "            await interrupt(exits[0][1])\n"
+        "        if exits[0][1] is not None:\n            raise exits[0][1]\n",
+        ["in the nursery's block", "!Catch it in the task"],
+    ),
+    (
+        "05 writes down no return",
+        "check(run_group)",
+        "        exits.append((value, error))\n",
+        "        if error is not None:\n            exits.append((value, error))\n",
+        ["`(value, None)` when an actor returns", "!before any task has run"],
+    ),
+    (
+        "05 has a list of its own in the task",
+        "check(run_group)",
+        "exits.append((value, error))",
+        "exits = [(value, error)]",
+        ["list of its own"],
+    ),
+    (
+        "05 awaits the event itself",
+        "check(run_group)",
+        "stopping.wait()",
+        "stopping",
+        ["`await event.wait()`"],
+    ),
+    (
+        "05 calls the event",
+        "check(run_group)",
+        "stopping.wait()",
+        "stopping()",
+        ["`await event.wait()`"],
+    ),
+    (
+        "05 awaits whether the event is set",
+        "check(run_group)",
+        "stopping.wait()",
+        "stopping.is_set()",
+        ["`await event.wait()`"],
+    ),
+    (
+        "05 raises None",
+        "check(run_group)",
+        _STEP_5,
+        "    raise exits[0][1]\n",
+        ["if error is not None: raise error"],
+    ),
+    (
+        "05 ends with the nursery",
+        "check(run_group)",
+        _STEP_5,
+        "",
+        ["nothing came out. After the nursery's block"],
+    ),
+    (
+        "05 returns the pair",
+        "check(run_group)",
+        _STEP_5,
+        "    return exits[0]\n",
+        ["a pair came out"],
+    ),
+    (
+        "05 leaves the last line of the stub",
+        "check(run_group)",
+        "        stopping.set()\n",
+        "        stopping.set()\n        raise NotImplementedError\n",
+        ["still stands below it"],
+    ),
+    (
+        "05 returns in the loop",
+        "check(run_group)",
+        "            await interrupt(exits[0][1])\n",
+        "            await interrupt(exits[0][1])\n            return exits[0][0]\n",
+        ["end the loop early", "!of those that have exited already"],
     ),
 ]
 

@@ -107,6 +107,9 @@ async def test_every_ready_made_actor_passes_and_is_named_after_its_maker(
         return execute, interrupt
 
     await check_actor(remember, timeout=60)
+    with trio.fail_after(60):  # the thread that was abandoned has been told to end
+        while any("thread_actor" in thread.name for thread in threading.enumerate()):
+            await trio.sleep(0.01)  # pragma: no cover - mostly it has
     assert names == [factory.__name__.removeprefix("a_") + "_actor"] * 3
 
 
