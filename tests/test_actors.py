@@ -143,7 +143,7 @@ async def test_two_signal_actors_for_one_signal_are_refused() -> None:
 
 async def test_signal_actor_refuses_what_is_no_signal() -> None:
     wrong: Any = "SIGTERM"
-    with pytest.raises(TypeError, match=r"takes signals such as signal\.SIGTERM, not 'SIGTERM'"):
+    with pytest.raises(TypeError, match=r"not 'SIGTERM'; write a member of signal\.Signals"):
         signal_actor(wrong)
     with pytest.raises(TypeError, match=r"not \[2, 15\]; write signal_actor\(\*signals\)"):
         signal_actor([2, 15])  # type: ignore[arg-type]
@@ -263,7 +263,9 @@ async def test_a_group_with_a_scope_actor_runs_once() -> None:
     group.add(*scope_actor(scope))
     group.add(after(0))
     await group.run()
-    assert isinstance(await raised_by(group), RuntimeError)
+    error = await raised_by(group)
+    assert isinstance(error, RuntimeError)
+    assert "make another one with a scope of its own" in str(error)
     with pytest.raises(ValueError, match="a scope can be entered only once"):
         scope_actor(scope)
 
@@ -278,6 +280,8 @@ async def test_scope_actor_refuses_what_is_no_scope() -> None:
         TypeError, match=r"in place of trio\.fail_after\(5\) write trio\.move_on_after"
     ):
         scope_actor(trio.fail_after(5))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"write scope_actor\(trio\.CancelScope\(\)\)$"):
+        scope_actor(trio.CancelScope)  # type: ignore[arg-type]
 
 
 async def test_a_scope_that_has_been_shielded_since_is_refused_when_the_group_runs() -> None:

@@ -10,7 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -403,12 +403,26 @@ async def test_what_is_no_handler_or_no_listener_is_refused(tcp: Address) -> Non
         refuse(never_called, [listener])  # and closed
     with pytest.raises(TypeError, match=r"await trio\.open_tcp_listeners"):
         refuse(echo, trio.open_tcp_listeners(0))
-    with pytest.raises(TypeError, match="takes a list of trio's listeners"):
+    with pytest.raises(TypeError, match=r"for one listener write \[listener\]"):
         refuse(echo, listener)
     with socket.socket() as sock, pytest.raises(TypeError, match=r"trio\.SocketListener\("):
         refuse(echo, [sock])
     with pytest.raises(ValueError, match="at least one"):
         listener_actor(echo, [])
+
+    async def takes_none() -> None: ...
+
+    async def takes_two(stream: object, peer: object) -> None: ...
+
+    async def yields(stream: object) -> AsyncIterator[object]:
+        yield stream
+
+    for handler in (takes_none, takes_two):
+        with pytest.raises(TypeError, match=f"{handler.__name__} is called with one argument, the"):
+            refuse(handler, [listener])
+    with pytest.raises(TypeError, match=r"yields is a generator function.*use an async function"):
+        refuse(yields, [listener])
+    refuse(functools.partial(takes_two, peer=None), [listener])
     await listener.aclose()
 
 

@@ -41,7 +41,18 @@ def test_a_coroutine_object_is_refused_and_closed() -> None:
     assert "functools.partial(ticker, ...)" in str(caught.value)
 
 
-@pytest.mark.parametrize("thing", [None, 3, "ticker", (ticker, None), threading.Thread()])
+def test_the_call_of_a_groups_run_is_refused_where_its_pair_is_wanted() -> None:
+    with pytest.raises(TypeError, match=r"group.add\(inner.run, inner.interrupt\)"):
+        RunGroup().add(RunGroup().run())  # type: ignore[type-var,unused-coroutine]
+
+
+@pytest.mark.parametrize("command", ["sleep 5", ["sleep", "5"]])
+def test_a_command_is_refused_where_the_actor_of_a_process_is_wanted(command: Any) -> None:
+    with pytest.raises(TypeError, match=r"group.add\(\*process_actor\(\['sleep', '5'\]\)\)"):
+        RunGroup().add(command)
+
+
+@pytest.mark.parametrize("thing", [None, 3, (ticker, None), threading.Thread()])
 def test_what_cannot_be_called_is_refused(thing: Any) -> None:
     with pytest.raises(TypeError, match=r"takes an async function .*group.add\(\*signal_actor"):
         RunGroup().add(thing)
@@ -84,9 +95,16 @@ class Parameters:
     async def one_of_each(a: object, *, b: object) -> None: ...
 
 
+def make_sleeper(seconds: float) -> Awaitable[None]:
+    return trio.sleep(seconds)
+
+
 here = Parameters()
+partial: Any = functools.partial  # whose calls mypy checks, too
 NEEDS_SOME = r"needs some; write group.add\(functools.partial\("
 NEEDS_STATUS = r"needs a task_status: write group.add\(..., reports_started=True\)"
+NEEDS_SELF = r"needs some; write group.add\(instance.{}\)$"
+NOT_TAKEN = "does not take the arguments that functools.partial gives it"
 TAKES_NONE = r"takes no keyword task_status, .*async def execute\(\*, task_status\)"
 
 
@@ -98,14 +116,29 @@ TAKES_NONE = r"takes no keyword task_status, .*async def execute\(\*, task_statu
         (here.one, False, NEEDS_SOME),
         (here.keyword, False, NEEDS_SOME),
         (here.one_of_each, False, NEEDS_SOME),
-        (Parameters.none, False, NEEDS_SOME),
+        (Parameters.none, False, NEEDS_SELF.format("none")),
         (here.status, False, NEEDS_STATUS),
         (here.status_first, False, NEEDS_STATUS),
         (here.none, True, TAKES_NONE),
         (here.optional, True, TAKES_NONE),
         (here.any_argument, True, TAKES_NONE),
-        (Parameters.status, True, NEEDS_SOME),
+        (Parameters.status, True, NEEDS_SELF.format("status")),
         (here.positional, True, TAKES_NONE),
+        (make_sleeper, False, NEEDS_SOME),
+        (lambda seconds: seconds, False, NEEDS_SOME),
+        (partial(trio.sleep), False, NEEDS_SOME),
+        (partial(here.one), False, NEEDS_SOME),
+        (partial(here.one_of_each, 1), False, NEEDS_SOME),
+        (partial(here.one_of_each, b=1), False, NEEDS_SOME),
+        (partial(here.status), False, NEEDS_STATUS),
+        (partial(here.one, 1), True, TAKES_NONE),
+        (partial(Parameters.one, a=1), False, NEEDS_SELF.format("one")),
+        (partial(trio.sleep, 1, 2), False, NOT_TAKEN),
+        (partial(here.none, 1), False, NOT_TAKEN),
+        (partial(here.none, a=1), False, NOT_TAKEN),
+        (partial(here.positional, task_status=1), False, NOT_TAKEN),
+        (partial(here.any_keyword, 1), False, NOT_TAKEN),
+        (partial(here.any_argument, a=1), False, NOT_TAKEN),
     ],
 )
 def test_parameters_that_nothing_is_given_for_are_refused(
@@ -135,6 +168,25 @@ async def test_a_proxy_that_shows_the_code_of_another_function_is_taken() -> Non
     await group.run()
     assert group.record is not None
     assert [actor.how for actor in group.record.actors] == ["returned"] * 2
+
+
+async def test_what_a_partial_gives_need_not_be_given() -> None:
+    group = RunGroup()
+    for quiet in (
+        functools.partial(here.one, 1),
+        functools.partial(here.one, a=1),
+        functools.partial(functools.partial(Parameters.one_of_each, 1), b=2),
+        functools.partial(Parameters.optional, here, b=2),
+        functools.partial(here.any_argument, 1, 2),
+        functools.partial(here.any_keyword, other=trio.TASK_STATUS_IGNORED),
+        functools.partial(Proxy(here.one)),
+        lambda: make_sleeper(0),
+    ):
+        group.add(quiet, ends_group=False)
+    group.add(functools.partial(Parameters.status, here), ends_group=False, reports_started=True)
+    await group.run()
+    assert group.record is not None
+    assert [actor.how for actor in group.record.actors] == ["returned"] * 9
 
 
 async def test_parameters_that_need_not_be_given_are_taken() -> None:
@@ -334,7 +386,10 @@ async def test_a_grace_that_is_set_later_is_looked_at_by_run() -> None:
 
 
 def test_a_grace_needs_an_interrupt() -> None:
-    with pytest.raises(ValueError, match=r"grace=5 needs an interrupt.*add\(execute, interrupt"):
+    with pytest.raises(
+        ValueError,
+        match=r"grace=5 needs an interrupt.*; leave it out, or write add\(exec",
+    ):
         RunGroup().add(ticker, grace=5)
 
 

@@ -20,7 +20,13 @@ from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeGuard, TypeVar
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ._checks import check_interrupt, close_coroutine, default_name, refuse_parameters
+from ._checks import (
+    check_handler,
+    check_interrupt,
+    close_coroutine,
+    default_name,
+    refuse_parameters,
+)
 from ._record import describe, shorten
 
 Execute: TypeAlias = Callable[[], Awaitable[object]]
@@ -75,6 +81,9 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
     ends every grace (trio raises KeyboardInterrupt in the main task, which should be the
     one that awaits `run()`), and any SIGTERM after the first signal kills this process without
     clean-up (process 1 of a container ignores it). Signals that come in the same moment are one.
+
+    Add it before actors with an async interrupt: when something else begins the stop, those would
+    keep it from exiting, and a signal that comes meanwhile would only be a later error.
 
     A child that is forked meanwhile, and executes no other program (multiprocessing's "fork"),
     inherits the handlers, and so ignores these signals, `terminate()` as well. Use "spawn" or
@@ -144,7 +153,7 @@ def scope_actor(scope: trio.CancelScope) -> tuple[Execute, None]:
     """Make an actor that ends when a cancel scope does. Go: `ContextHandler`.
 
     The actor enters the scope, and a scope can be entered only once, so a group with this
-    actor runs once.
+    actor runs once: a second run raises a RuntimeError.
 
     Cancellation:
         It may be cancelled at any time; that is its interrupt. So nobody may shield the scope
@@ -156,14 +165,20 @@ def scope_actor(scope: trio.CancelScope) -> tuple[Execute, None]:
     Raises:
         ScopeCancelled: From `execute`, when the scope is cancelled.
         trio.TooSlowError: From `execute`, when its deadline passes.
+        RuntimeError: From `execute`, when the scope has been entered already.
         TypeError: `scope` is no `trio.CancelScope`.
         ValueError: `scope` has been entered already, or is shielded; from `execute`, when it has
             been shielded since.
     """
     if not isinstance(scope, trio.CancelScope):  # pyright: ignore[reportUnnecessaryIsInstance]
+        instead = (
+            "in place of trio.fail_after(5) write trio.move_on_after(5), which ends with "
+            "TooSlowError here"
+        )
+        if scope is trio.CancelScope:
+            instead = "write scope_actor(trio.CancelScope())"
         raise TypeError(
-            f"scope_actor() takes a trio.CancelScope, not {type(scope).__name__}; in place of "
-            "trio.fail_after(5) write trio.move_on_after(5), which ends with TooSlowError here"
+            f"scope_actor() takes a trio.CancelScope, not {type(scope).__name__}; {instead}"
         )
     if scope.is_relative is None:
         raise ValueError(
@@ -174,6 +189,11 @@ def scope_actor(scope: trio.CancelScope) -> tuple[Execute, None]:
 
     @enable_ki_protection
     async def scope_actor() -> NoReturn:
+        if scope.is_relative is None:
+            raise RuntimeError(
+                "the scope of this scope_actor() has been entered already: for each run, make "
+                "another one with a scope of its own"
+            )
         _refuse_shield(scope)
         source = ""
         with scope:
@@ -330,7 +350,8 @@ def listener_actor(
     Raises:
         ExceptionGroup: From `execute`, as from `trio.serve_listeners`: what a handler raised,
             or, in another group inside, what a listener raised. The other handlers are cancelled.
-        TypeError: `handler` is not callable, or `listeners` are no listeners.
+        TypeError: `handler` is not a function of one argument, or `listeners` are no listeners.
+            (What only its call shows not to be async is an error of the first connection.)
         ValueError: There are no listeners.
 
     Example:
@@ -637,9 +658,11 @@ def _check_words(command: object, *, shell: bool) -> None:
 
 def _signal(number: int) -> int:
     if not isinstance(number, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        instead = "signal_actor(*signals) for a list of them"
+        if isinstance(number, str):
+            instead = "a member of signal.Signals"
         raise TypeError(
-            f"signal_actor() takes signals such as signal.SIGTERM, not {number!r}; write "
-            "signal_actor(*signals) for a list of them"
+            f"signal_actor() takes signals such as signal.SIGTERM, not {number!r}; write {instead}"
         )
     if number not in signal.valid_signals():
         raise ValueError(f"there is no signal {number}")
@@ -744,6 +767,7 @@ def _check_listeners(
             "listener_actor() takes the handler first, an async function of one stream, and "
             "then the listeners"
         )
+    check_handler(handler)
     if close_coroutine(listeners):
         raise TypeError(
             "listener_actor() takes listeners, not a coroutine object: write "
@@ -757,10 +781,13 @@ def _check_listeners(
         isinstance(each, trio.abc.Listener)  # pyright: ignore[reportUnnecessaryIsInstance]
         for each in ours
     ):
-        raise TypeError(
-            "listener_actor() takes a list of trio's listeners; for a listening socket write "
-            "[trio.SocketListener(trio.socket.from_stdlib_socket(sock))]"
-        )
+        instead = "for one listener write [listener]"
+        if not isinstance(listeners, trio.abc.Listener):
+            instead = (
+                "for a listening socket write "
+                "[trio.SocketListener(trio.socket.from_stdlib_socket(sock))]"
+            )
+        raise TypeError(f"listener_actor() takes a list of trio's listeners; {instead}")
     if not ours:
         raise ValueError("listener_actor() needs at least one listener")
     return ours

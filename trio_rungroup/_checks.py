@@ -11,15 +11,17 @@ from inspect import (
     CO_COROUTINE,
     CO_GENERATOR,
     CO_ITERABLE_COROUTINE,
+    CO_VARARGS,
     CO_VARKEYWORDS,
 )
 from types import CodeType, CoroutineType, FunctionType, MethodType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from ._record import shorten
 
 _ANY_GENERATOR = CO_GENERATOR | CO_ASYNC_GENERATOR
 _ASYNCIO_HELP = "asyncio code does not run on trio by itself; wrap it with trio_asyncio.aio_as_trio"
+_GROUP_HELP = "a group is added by its pair: group.add(inner.run, inner.interrupt)"
 _ASYNCIO_ERRORS = ("no running event loop", "trio.run received unrecognized yield message")
 
 
@@ -52,7 +54,7 @@ def as_grace(grace: float) -> float:
     return seconds
 
 
-def check_execute(execute: object, *, reports_started: bool | None) -> None:
+def check_execute(execute: Callable[..., object], *, reports_started: bool | None) -> None:
     """Refuse what cannot be an actor's `execute`; None leaves its parameters unchecked."""
     code = getattr(execute, "__code__", None)
     if type(code) is CodeType and code.co_flags & CO_COROUTINE:
@@ -60,26 +62,10 @@ def check_execute(execute: object, *, reports_started: bool | None) -> None:
         if "asyncio" in code.co_filename:
             _refuse_asyncio(execute)
         if reports_started or parameters != (type(execute) is MethodType):
-            _check_parameters(execute, code, reports_started=reports_started)
+            _check_parameters(execute, reports_started=reports_started)
         return  # nearly always; what follows takes nearly twice as long
-    if isinstance(execute, CoroutineType):
-        name = execute.__name__
-        frame = execute.cr_frame
-        execute.close()  # or Python would warn that it was never awaited
-        if frame is not None and _is_in_asyncio(frame.f_globals.get("__name__")):
-            raise TypeError(f"{name} is asyncio's: {_ASYNCIO_HELP}")
-        raise TypeError(
-            f"add() takes the async function itself, not a coroutine object: write "
-            f"group.add({name}) instead of group.add({name}(...)), and "
-            f"group.add(functools.partial({name}, ...)) to pass arguments"
-        )
     if not callable(execute):
-        if hasattr(execute, "run") and hasattr(execute, "interrupt"):
-            raise TypeError("a group is added by its pair: group.add(inner.run, inner.interrupt)")
-        raise TypeError(
-            f"add() takes an async function without parameters, not {_kind(execute)}; a "
-            "pair is added with a star: group.add(*signal_actor())"
-        )
+        _refuse_object(execute)
     function = _inside(execute)
     if _has_flag(function, CO_ASYNC_GENERATOR):
         raise TypeError(
@@ -87,27 +73,61 @@ def check_execute(execute: object, *, reports_started: bool | None) -> None:
             "an async function that iterates over it: `async for ... in ...`"
         )
     _refuse_asyncio(function)
+    _check_parameters(execute, reports_started=reports_started)
 
 
-def _check_parameters(execute: object, code: CodeType, *, reports_started: bool | None) -> None:
+def _refuse_object(thing: object) -> NoReturn:
+    """Refuse what is no function, and say which one was meant."""
+    if isinstance(thing, CoroutineType):
+        name = thing.__name__
+        frame = thing.cr_frame
+        thing.close()  # or Python would warn that it was never awaited
+        if frame is not None and _is_in_asyncio(frame.f_globals.get("__name__")):
+            raise TypeError(f"{name} is asyncio's: {_ASYNCIO_HELP}")
+        if thing.__qualname__ == "RunGroup.run":
+            raise TypeError(_GROUP_HELP)
+        raise TypeError(
+            f"add() takes the async function itself, not a coroutine object: write "
+            f"group.add({name}) instead of group.add({name}(...)), and "
+            f"group.add(functools.partial({name}, ...)) to pass arguments"
+        )
+    if hasattr(thing, "run") and hasattr(thing, "interrupt"):
+        raise TypeError(_GROUP_HELP)
+    is_command = isinstance(thing, (str, list))
+    actor = "process_actor(['sleep', '5'])" if is_command else "signal_actor()"
+    raise TypeError(
+        f"add() takes an async function without parameters, not {_kind(thing)}; a pair is added "
+        f"with a star: group.add(*{actor})"
+    )
+
+
+def _check_parameters(execute: Callable[..., object], *, reports_started: bool | None) -> None:
     """Refuse a function that cannot be called as actors are: with a `task_status` at most."""
-    function = execute.__func__ if type(execute) is MethodType else execute
-    if reports_started is None or type(function) is not FunctionType:
+    function, given, keywords = execute, 0, set[str]()
+    if type(execute) is functools.partial:  # what derives from it may call it in its own way
+        partial = cast("functools.partial[object]", execute)
+        function, given, keywords = partial.func, len(partial.args), set(partial.keywords)
+    is_method = type(function) is MethodType
+    plain = cast("MethodType", function).__func__ if is_method else function
+    if reports_started is None or type(plain) is not FunctionType:
         return  # a proxy shows the code of what it wraps, and knows how to call it
     # Not inspect.signature, which takes several times as long as all the rest of add().
+    code = plain.__code__
+    given += is_method
     count, of_keywords = code.co_argcount, code.co_kwonlyargcount
     names = code.co_varnames
-    defaults = getattr(execute, "__defaults__", None) or ()
+    by_name = names[code.co_posonlyargcount : count + of_keywords]
+    takes_any_name = code.co_flags & CO_VARKEYWORDS != 0
     needed = {
-        *names[type(execute) is MethodType : count - len(defaults)],
+        *names[given : count - len(plain.__defaults__ or ())],
         *names[count : count + of_keywords],
-    }.difference(getattr(execute, "__kwdefaults__", None) or ())
-    takes_status = (
-        "task_status" in names[code.co_posonlyargcount : count + of_keywords]
-        or code.co_flags & CO_VARKEYWORDS != 0
-    )
-    name = getattr(execute, "__qualname__", code.co_qualname)
-    if reports_started and not takes_status:
+    }.difference(plain.__kwdefaults__ or (), keywords)
+    name = default_name(execute)
+    if (given > count and not code.co_flags & CO_VARARGS) or (
+        not takes_any_name and not keywords.issubset(by_name)
+    ):
+        raise TypeError(f"{name} does not take the arguments that functools.partial gives it")
+    if reports_started and not takes_any_name and "task_status" not in by_name:
         raise TypeError(
             f"{name} takes no keyword task_status, which reports_started=True passes; write "
             "`async def execute(*, task_status):`, and call task_status.started() in it"
@@ -115,9 +135,11 @@ def _check_parameters(execute: object, code: CodeType, *, reports_started: bool 
     if "task_status" in needed and not reports_started:
         raise TypeError(f"{name} needs a task_status: write group.add(..., reports_started=True)")
     if needed.difference({"task_status"}):
+        what = f"functools.partial({name}, ...)"
+        if "self" in needed:
+            what = f"instance.{name.rpartition('.')[2]}"
         raise TypeError(
-            f"{name} is called without arguments, and needs some; write "
-            f"group.add(functools.partial({name}, ...))"
+            f"{name} is called without arguments, and needs some; write group.add({what})"
         )
 
 
@@ -141,8 +163,7 @@ def check_interrupt(interrupt: object) -> None:
             f"{_kind(interrupt)}; to pass arguments to execute, write "
             "functools.partial(execute, argument)"
         )
-    function = _inside(interrupt)
-    if _has_flag(function, _ANY_GENERATOR) and not _has_flag(function, CO_ITERABLE_COROUTINE):
+    if _is_generator_function(interrupt):
         raise TypeError(
             f"the interrupt {default_name(interrupt)} is a generator function (it has a "
             "`yield`), which would never run; use a sync or async function"
@@ -152,6 +173,21 @@ def check_interrupt(interrupt: object) -> None:
         raise TypeError(
             f"the interrupt {name} is called with one argument, the error of the first exit, "
             "which it cannot take; write `lambda error: ...` to wrap it"
+        )
+
+
+def check_handler(handler: Callable[..., object]) -> None:
+    """Refuse what cannot be called with a stream: else its first connection would end it all."""
+    name = default_name(handler)
+    if _is_generator_function(handler):
+        raise TypeError(
+            f"the handler {name} is a generator function (it has a `yield`), which would never "
+            "run; use an async function"
+        )
+    if not _takes_one_argument(handler):
+        raise TypeError(
+            f"the handler {name} is called with one argument, the stream, which is not what it "
+            "takes; use functools.partial to pass more"
         )
 
 
@@ -281,6 +317,11 @@ def _has_flag(function: object, flag: int) -> bool:
     # As inspect.iscoroutinefunction and the like, without looking for partials and markers.
     code = getattr(function, "__code__", None)
     return isinstance(code, CodeType) and code.co_flags & flag != 0
+
+
+def _is_generator_function(function: Callable[..., object]) -> bool:
+    inside = _inside(function)
+    return _has_flag(inside, _ANY_GENERATOR) and not _has_flag(inside, CO_ITERABLE_COROUTINE)
 
 
 def _refuse_asyncio(function: Any) -> None:  # noqa: ANN401 - a function, or what can be called

@@ -163,7 +163,7 @@ class RunGroup:
             does.
 
     Attributes:
-        grace: As given, as a float; what is set later counts from the next `run()` on.
+        grace: The one given, as a float; another one, set later, counts from the next `run()` on.
         record: What happened in the last run, or is happening in this one; `None` before the
             first.
 
@@ -260,7 +260,7 @@ class RunGroup:
             if interrupt is None and grace != math.inf:
                 raise ValueError(
                     f"grace={grace:g} needs an interrupt to follow: without one the actor is "
-                    "cancelled at once; write add(execute, interrupt, grace=...)"
+                    "cancelled at once; leave it out, or write add(execute, interrupt, grace=...)"
                 )
         actors = self._actors
         if actors.adding:
