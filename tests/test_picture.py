@@ -265,6 +265,25 @@ async def returned_before() -> str:
 
 
 @scenario
+async def returned_shortly_before() -> str:
+    group = RunGroup()
+    group.add(ends(1), name="long before", ends_group=False)
+    group.add(ends(8.5), name="before", ends_group=False)
+    group.add(ends(9.9), name="just before", ends_group=False)
+    group.add(*stops(2), name="server")
+    group.add(ends(10), name="first")
+    return (await finished(group)).to_svg()
+
+
+@scenario
+async def late_with_a_long_label() -> str:
+    group = RunGroup()
+    group.add(*stops(1), name="the other one")
+    group.add(ends(60, FileNotFoundError("no such file")), name="metrics_exporter_task")
+    return (await finished(group)).to_svg()
+
+
+@scenario
 async def all_returned() -> str:
     group = RunGroup()
     group.add(ends(1), name="migrate", ends_group=False)
@@ -626,7 +645,7 @@ def test_of_a_function_inside_another_one_a_long_name_keeps_its_last_part() -> N
         return await finished(group)
 
     svg = ET.fromstring(trio.run(main, clock=MockClock(autojump_threshold=0)).to_svg())
-    assert [text for text in texts(svg) if "serve" in text] == ["main.in_a…serve_metrics"]
+    assert [text for text in texts(svg) if "serve" in text] == ["main.in…serve_metrics"]
 
 
 def test_names_are_escaped_and_what_xml_does_not_allow_is_replaced() -> None:
@@ -689,6 +708,25 @@ def test_a_label_hides_the_lines_behind_it() -> None:
     assert box(ground).left < box(text).left
     assert box(text).right < box(ground).right
     assert list(migrate).index(ground) < list(migrate).index(text)
+
+
+def test_a_label_does_not_lie_across_the_line_of_the_stop() -> None:
+    svg = drawn(returned_shortly_before)
+    (line,) = shapes(svg, stroke_dasharray="5 3")
+    stop = number(line, "x1")
+    for name in ("before", "just before"):
+        ground = next(e for e in shapes(row(svg, name), fill=WHITE) if tag(e) == "rect")
+        assert stop < box(ground).left < stop + 20
+    ground = next(e for e in shapes(row(svg, "long before"), fill=WHITE) if tag(e) == "rect")
+    assert box(ground).right < stop  # where there is room, the label stands beside its mark
+
+
+def test_where_a_label_has_no_room_the_error_is_named_and_not_that_it_is_the_result() -> None:
+    first = row(drawn(late_with_a_long_label), "metrics_exporter_task")
+    assert texts(first)[1] == "raised FileNotFoundError"
+    assert (
+        texts(row(drawn(timeline), "config watcher"))[1] == "raised ConfigError → result of run()"
+    )
 
 
 def test_an_interrupt_that_came_late_has_its_triangle_there() -> None:

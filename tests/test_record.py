@@ -629,11 +629,11 @@ async def test_a_long_name_is_cut(autojump_clock: MockClock) -> None:
     group.add(ends(1, ConfigError("x" * 1000)), name="n" * 80)
     group.add(*stops(1, ConfigError("y" * 1000)), name="広" * 80)
     text = lines(await finished(group))
-    assert text[0] == f"{'n' * 14}…{'n' * 13} exits first; the other is interrupted"
+    assert text[0] == f"{'n' * 20}…{'n' * 19} exits first; the other is interrupted"
     assert text[1] == f"run() ends at 2 s with ConfigError: {'x' * 199}…"
     assert text[3].startswith(f"* {'n' * 10}…{'n' * 10}  ━")
     assert text[4].startswith(f"  {'広' * 5}…{'広' * 5}  ━")
-    assert text[-1] == f"{'広' * 7}…{'広' * 6} raised ConfigError: {'y' * 199}…"
+    assert text[-1] == f"{'広' * 80} raised ConfigError: {'y' * 199}…"
     assert all(columns(line) <= 80 for line in text[3:6])
 
 
@@ -771,9 +771,7 @@ async def test_a_name_that_is_cut_keeps_beginning_and_end(
     group.add(ends(1), name=name)
     group.add(*stops(1), name="short")
     record = await finished(group)
-    title, _, _, row, *_ = lines(record)
-    assert title == f"{shown} exits first; the other is interrupted"
-    assert row.startswith(f"* {shown}  ")
+    assert lines(record)[3].startswith(f"* {shown}  ")
 
 
 async def test_names_made_alike_differ_when_they_are_cut(autojump_clock: MockClock) -> None:
@@ -797,6 +795,75 @@ async def test_names_made_alike_differ_when_they_are_cut(autojump_clock: MockClo
         "ingest worker … eu-central-2",
         "xxxxxxxxxxxxxx…xxxxxxxxxx #2",
         "xxxxxxxxxxxxxx…xxxxxxxxxx #3",
+    ]
+
+
+async def test_names_that_would_be_the_same_when_cut_are_cut_elsewhere(
+    autojump_clock: MockClock,
+) -> None:
+    names = [
+        "ingest-worker-eu-west-1-consumer",
+        "ingest-worker-us-east-1-consumer",
+        "ingest-worker-us-east-2-consumer",
+        "a" * 29,
+        "a" * 30,
+        "a" * 300 + "b" + "a" * 300,
+        "a" * 300 + "cc" + "a" * 300,
+    ]
+    group = RunGroup()
+    for number, name in enumerate(names):
+        group.add(*stops(number), name=name)
+    group.add(ends(1), name="short")
+    shown = [line[2:30].rstrip() for line in lines(await finished(group))[3:10]]
+    assert shown == [
+        "ingest-wo…eu-west-1-consumer",
+        "ingest-wo…us-east-1-consumer",
+        "ingest-worker-…st-2-consumer",
+        "aaaaaaaaa…",
+        "aaaaaaaaa…a",
+        "aaaaaaaaa…baaaaaaaaaaaaaaaa…",
+        "aaaaaaaaa…ccaaaaaaaaaaaaaaa…",
+    ]
+
+
+async def test_names_that_nobody_can_tell_apart_are_shown_all_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup()
+    for name in ("a\x00", "a\x01"):
+        group.add(*stops(1), name=name)
+    group.add(ends(1), name="first")
+    assert [line[2:4] for line in lines(await finished(group))[3:5]] == ["a\ufffd"] * 2
+
+
+async def test_a_name_without_a_visible_character_is_shown_as_python_writes_it(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(ends(1), name="")
+    group.add(*stops(1), name=" \t")
+    group.add(*stops(1), name="\N{ARABIC LETTER MARK}")
+    text = lines(await finished(group))
+    assert text[0] == "'' exits first; the other 2 are interrupted"
+    assert [line[2:].split("  ")[0] for line in text[3:6]] == ["''", r"' \t'", r"'\u061c'"]
+
+
+async def test_a_letter_keeps_few_of_many_accents(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    group.add(ends(1), name="e" + "\u0301" * 50 + "e\u0301")
+    group.add(*stops(1), name="short")
+    assert lines(await finished(group))[3].startswith("* e" + "\u0301" * 4 + "e\u0301  ")
+
+
+async def test_the_text_has_the_errors_of_those_without_a_row(autojump_clock: MockClock) -> None:
+    group = RunGroup()
+    for number in range(99):
+        group.add(*stops(1, OSError(f"late {number}" if number != 50 else "")), name=str(number))
+    group.add(ends(1), name="first")
+    below = lines(await finished(group))[-99:]
+    assert below == [
+        f"{number} raised OSError" + (f": late {number}" if number != 50 else "")
+        for number in range(99)
     ]
 
 

@@ -85,7 +85,7 @@ from ._errors import (
     traceback_of,
     without_cancelled,
 )
-from ._record import ALL_RETURNED, Facts, How, Record, class_name, describe, shorten
+from ._record import ALL_RETURNED, Facts, How, Record, class_name, describe, seconds, shorten
 from ._where import where
 
 _log: Final = logging.getLogger("trio_rungroup")
@@ -1259,7 +1259,7 @@ class _Watch:
             places = f" for:{where(waiting)}" if waiting else ""
             if yet_to_be_told:
                 places += f"\nnot interrupted yet:{where(yet_to_be_told)}"
-            run.log(f"the stop has been waiting for {_PATIENCE:g} s%s", places)
+            run.log(f"the stop has been waiting for {seconds(now - run.stopped_at)}%s", places)
 
     def interrupt_is_late_at(self) -> float:
         """Return when to name the interrupt that is being awaited."""

@@ -24,6 +24,7 @@ from ._record import (
     Record,
     columns,
     describe,
+    distinct,
     fit,
     fit_name,
     interrupted_at,
@@ -40,8 +41,8 @@ _LEFT: Final = 24
 _RIGHT: Final = _WIDTH - _LEFT
 _TOP: Final = 92  # of the first row
 _GAP: Final = 22  # between a name and its bar: the ring of an exit at 0 s has room in it
-_WIDEST_NAME: Final = 190
-_NARROWEST_PLOT: Final = 200
+_WIDEST_NAME: Final = 200
+_NARROWEST_PLOT: Final = 150
 _FONTS: Final = "Noto Sans, Segoe UI, Helvetica, Arial, sans-serif"
 
 # After Okabe and Ito, darkened until text stands out from white by 4.5 to 1.
@@ -164,6 +165,7 @@ class _Plot:
     record: Record
     end: float
     rows: list[ActorRecord | str]
+    names: dict[ActorRecord, str]
     pitch: float  # from row to row
     left: float
     scale: float  # pixels per second
@@ -174,19 +176,32 @@ class _Plot:
         shown = rows(record)
         end = record.end
         actors = [row for row in shown if isinstance(row, ActorRecord)]
-        names = [font.width(name) for name, font in (_name(record, actor) for actor in actors)]
-        left = _LEFT + max(names, default=0) + _GAP
+        names = _names(actors)
+        widths = [_font(record, actor, _NAME).width(name) for actor, name in names.items()]
+        left = _LEFT + max(widths, default=0) + _GAP
         pitch = min(max(24, 400 / max(len(shown), 1)), 38)
-        plot = cls(record, end, shown, pitch, left, scale=0)
+        plot = cls(record, end, shown, names, pitch, left, scale=0)
         if end <= 0:
             return plot
+        narrowest = _NARROWEST_PLOT / end
         scales = [(_RIGHT - left) / end]
         for actor in actors:
-            moment = plot.last_moment(actor)
-            if moment > 0:
-                label = _font(record, actor, _LABEL).width(words(record, actor))
-                scales.append((_RIGHT - plot.label_x(actor) - label - 1) / moment)
-        return attrs.evolve(plot, scale=max(min(scales), _NARROWEST_PLOT / end))
+            # Where not all of a label has room, the shorter one may have.
+            full, brief = (
+                plot.scale_for(actor, words(record, actor, brief=brief)) for brief in (False, True)
+            )
+            scales.append(full if full >= narrowest else brief)
+        return attrs.evolve(plot, scale=max(min(scales), narrowest))
+
+    def scale_for(self, actor: ActorRecord, label: str) -> float:
+        """Tell the scale at which there is room for a label, also if it goes behind the stop."""
+        moment = self.last_moment(actor)
+        if self.exits_before_stop(actor):
+            moment = self.record.stopped or 0
+        if moment <= 0:
+            return math.inf
+        room = _RIGHT - self.left - self.beside(actor) - 1
+        return (room - _font(self.record, actor, _LABEL).width(label)) / moment
 
     def x(self, moment: float) -> float:
         return self.left + min(moment, self.end) * self.scale
@@ -196,9 +211,26 @@ class _Plot:
             return 0
         return self.end if actor.exited is None else actor.exited
 
-    def label_x(self, actor: ActorRecord) -> float:
-        mark = self.ring if actor is self.record.first else self.mark
-        return self.x(self.last_moment(actor)) + mark + 8
+    def exits_before_stop(self, actor: ActorRecord) -> bool:
+        stopped = self.record.stopped
+        return actor.exited is not None and stopped is not None and actor.exited < stopped
+
+    def beside(self, actor: ActorRecord) -> float:
+        """How far a label is from the moment it tells of."""
+        return (self.ring if actor is self.record.first else self.mark) + 8
+
+    def label(self, actor: ActorRecord) -> tuple[float, str]:
+        """Place what became of an actor: not across the line of the stop, if there is room."""
+        x = self.x(self.last_moment(actor)) + self.beside(actor)
+        width = _font(self.record, actor, _LABEL).width
+        label = words(self.record, actor)
+        if self.exits_before_stop(actor):
+            stop = self.x(self.record.stopped or 0)
+            if x + width(label) > stop - 4:
+                x = max(x, stop + 8)
+        if x + width(label) > _RIGHT:
+            label = words(self.record, actor, brief=True)
+        return x, label
 
     @property
     def bottom(self) -> float:
@@ -274,10 +306,10 @@ def _row(group: Element, plot: _Plot, actor: ActorRecord, y: float) -> set[_Item
     record = plot.record
     colour = _EXIT_COLOURS[actor.how]
     _add(group, "title", _facts(record, actor))
-    name, font = _name(record, actor)
-    _text(group, plot.left - _GAP, y + 4.7, name, font, anchor="end")
-    font = attrs.evolve(_font(record, actor, _LABEL), fill=colour)
-    _label(group, plot.label_x(actor), y, words(record, actor), font)
+    name = plot.names[actor]
+    _text(group, plot.left - _GAP, y + 4.7, name, _font(record, actor, _NAME), anchor="end")
+    x, label = plot.label(actor)
+    _label(group, x, y, label, attrs.evolve(_font(record, actor, _LABEL), fill=colour))
     if actor.began is None:
         return set()
     legend: set[_Item] = set()
@@ -376,10 +408,10 @@ def _legend(svg: Element, items: set[_Item], y: float) -> None:
 # ---- in words, for the pointer and for those who do not see it ----
 
 
-def _name(record: Record, actor: ActorRecord) -> tuple[str, _Font]:
-    """Cut an actor's name to the width of its column."""
-    font = _font(record, actor, _NAME)
-    return fit_name(actor, _WIDEST_NAME, font.width), font
+def _names(actors: list[ActorRecord]) -> dict[ActorRecord, str]:
+    """Cut the actors' names to the width of their column, where any of them may be the bold one."""
+    width = attrs.evolve(_NAME, weight="bold").width
+    return distinct(actors, lambda actor, at: fit_name(actor, _WIDEST_NAME, width, at))
 
 
 def _facts(record: Record, actor: ActorRecord) -> str:

@@ -28,6 +28,7 @@ _LONGEST_TEXT: Final = 200
 _COLUMNS: Final = 80  # what a row fits into, unless its words are very long
 _SHORTEST_NAME: Final = 16
 _LONGEST_NAME: Final = 28
+_LONGEST_IN_TITLE: Final = 40
 _LONGEST_TYPE: Final = 40
 _SHORTEST_BAR: Final = 16
 _LONGEST_BAR: Final = 40
@@ -42,6 +43,7 @@ _CLASS_NAME: Final = vars(type)["__name__"]
 ALL_RETURNED: Final = "all actors have returned"
 _NEVER: Final = [math.inf]
 _NEVER_PACKED: Final = array("d", _NEVER)
+_MOST_ACCENTS: Final = 4  # upon one letter: else they cover the lines above and below
 # What would move the cursor, turn the direction of writing, or stop a file from being
 # written: control characters, lone surrogates, and what XML 1.0 does not allow.
 _UNPRINTABLE: Final = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -135,7 +137,8 @@ class Record:
 
     `actors` has an entry for each actor, and `first` is that of the one whose exit ended the group.
     `str()` of it is a text timeline; a notebook shows it as the picture of `to_svg()`. Both leave
-    out the middle of a group of more than 41 actors, but not the first to exit.
+    out the middle rows of a group of more than 41 actors, but not the first to exit; the text
+    still has the type and the message of every error.
 
     Attributes:
         reason: What began the stop, in words, if no actor's exit did; else `None`.
@@ -206,7 +209,7 @@ class Record:
                 return cause
         else:
             verb = "exits first" if _is_first_exit(self) else "ends the group"
-            cause = f"{fit_name(self.first, _LONGEST_NAME, columns)} {verb}"
+            cause = f"{fit_name(self.first, _LONGEST_IN_TITLE, columns)} {verb}"
         others = sum(
             actor is not self.first and not _had_returned(actor, self.stopped)
             for actor in self.actors
@@ -281,7 +284,7 @@ def _timeline(record: Record, shown: list[ActorRecord | str]) -> list[str]:
     actors = [row for row in shown if isinstance(row, ActorRecord)]
     room = _COLUMNS - len("*   |  ") - max(columns(words(record, actor)) for actor in actors)
     name_room = min(max(room - _SHORTEST_BAR, _SHORTEST_NAME), _LONGEST_NAME)
-    names = {id(actor): fit_name(actor, name_room, columns) for actor in actors}
+    names = distinct(actors, lambda actor, at: fit_name(actor, name_room, columns, at))
     name_width = max(map(columns, names.values()))
     bar_width = min(max(room - name_width, _SHORTEST_BAR), _LONGEST_BAR) if end > 0 else 0
 
@@ -294,7 +297,7 @@ def _timeline(record: Record, shown: list[ActorRecord | str]) -> list[str]:
             lines.append(f"  {row}")
             continue
         mark = "*" if row is record.first else " "
-        name = names[id(row)]
+        name = names[row]
         name += " " * (name_width - columns(name))
         bar = f"{_bar(record, row, end, column):<{bar_width + 1}}"
         lines.append(f"{mark} {name}  {bar}  {words(record, row)}")
@@ -325,17 +328,13 @@ def _axis(record: Record, end: float, width: int, column: Callable[[float], int]
 def _messages(record: Record, shown: list[ActorRecord | str]) -> list[str]:
     """Give the messages for which a row has no room; the subtitle has that of `run()`."""
     lines: list[str] = []
-    for actor in shown:
-        if isinstance(actor, ActorRecord):
-            name = fit_name(actor, _LONGEST_NAME, columns)
-            for who, error in (
-                (name, actor.error),
-                (f"the interrupt of {name}", actor.interrupt_error),
-            ):
-                if error is None or error is record.error:
-                    continue
-                if (what := describe(error)) != _type_of(error):
-                    lines.append(f"{who} raised {what}")
+    has_row = set(shown)
+    for actor in record.actors:
+        for whose, error in (("", actor.error), ("the interrupt of ", actor.interrupt_error)):
+            if error is None or error is record.error:
+                continue
+            if (what := describe(error)) != _type_of(error) or actor not in has_row:
+                lines.append(f"{whose}{_shown_name(actor)} raised {what}")
     return lines
 
 
@@ -380,15 +379,18 @@ def _left_out(actors: list[ActorRecord]) -> str:
     return f"… {len(actors):,} more: {', '.join(f'{n:,} {state}' for state, n in states)}"
 
 
-def words(record: Record, actor: ActorRecord) -> str:
-    """Say in a few words how an actor ended, or what it is doing."""
+def words(record: Record, actor: ActorRecord, *, brief: bool = False) -> str:
+    """Say in a few words how an actor ended, or what it is doing.
+
+    `brief`: without saying of the first one that its exit is the result.
+    """
     say = state(actor)
     if actor.error is not None:
         say += f" {_type_of(actor.error)}"
     if _is_result(record, actor):
         # The time of the first exit stands at the axis.
         say += "" if actor is record.first else f" · {seconds(actor.exited)}"
-        say += " → result of run()"
+        say += "" if brief and actor is record.first else " → result of run()"
     elif actor.how is not None:
         say += f" · {seconds(actor.exited)}"
     if actor.interrupt_error is not None:
@@ -459,7 +461,18 @@ def shorten(text: str, longest: int = _LONGEST_TEXT) -> str:
     line = " ".join(text[: longest + 1].split())
     if not line.isprintable():
         line = re.sub(_UNPRINTABLE, "\N{REPLACEMENT CHARACTER}", line)
+    if not line.isascii():
+        line = _with_few_accents(line)
     return line if len(text) <= longest else line[: longest - 1] + "…"
+
+
+def _with_few_accents(text: str) -> str:
+    runs = itertools.groupby(text, lambda char: unicodedata.category(char) in {"Mn", "Me"})
+    return "".join(
+        char
+        for is_accent, run in runs
+        for char in itertools.islice(run, _MOST_ACCENTS if is_accent else None)
+    )
 
 
 def fit(text: str, room: float, width: Callable[[str], float]) -> str:
@@ -469,16 +482,44 @@ def fit(text: str, room: float, width: Callable[[str], float]) -> str:
     return _beginning(text, room - width("…"), width) + "…"
 
 
-def fit_name(actor: ActorRecord, room: float, width: Callable[[str], float]) -> str:
+def distinct(
+    actors: Sequence[ActorRecord], cut: Callable[[ActorRecord, int | None], str]
+) -> dict[ActorRecord, str]:
+    """Cut the names of actors so that no two are the same afterwards, if that can be.
+
+    `cut`: cuts the name of one, from a given index on where the names before have been the same.
+    """
+    names: dict[ActorRecord, str] = {}
+    alike: list[tuple[Sequence[ActorRecord], int | None]] = [(actors, None)]
+    while alike:
+        group, at = alike.pop()
+        by_name: dict[str, list[ActorRecord]] = {}
+        for actor in group:
+            by_name.setdefault(cut(actor, at), []).append(actor)
+        for name, members in by_name.items():
+            whole = [actor.name for actor in members]
+            same = itertools.takewhile(lambda chars: len({*chars}) == 1, zip(*whole, strict=False))
+            differ_at = sum(1 for _ in same)
+            if len(members) == 1 or differ_at == at:
+                names |= dict.fromkeys(members, name)
+            else:
+                alike.append((members, differ_at))
+    return names
+
+
+def fit_name(
+    actor: ActorRecord, room: float, width: Callable[[str], float], at: int | None = None
+) -> str:
     """Cut an actor's name so that it is no wider than `room`.
 
     The middle goes: names that are made alike differ at the beginning or at the end. Of a
-    `__qualname__` its last part stays, if it is no longer than three quarters.
+    `__qualname__` its last part stays, if it is no longer than three quarters. Where names are
+    told apart by what comes from `at` on, that stays.
     """
-    name = actor.name
-    if len(name) > _LONGEST_TEXT:
-        name = f"{name[: _LONGEST_TEXT // 2]}…{name[1 - _LONGEST_TEXT // 2 :]}"
-    name = shorten(name)
+    name = _shown_name(actor)
+    if at is not None:
+        beginning = _beginning(name, room / 3, width) + "…"
+        return beginning + fit(shorten(actor.name[at:]), room - width(beginning), width)
     if width(name) > room:
         name = name.replace("<locals>.", "")
     if width(name) <= room:
@@ -492,6 +533,15 @@ def fit_name(actor: ActorRecord, room: float, width: Callable[[str], float]) -> 
     while end and _columns_of(end[0]) == 0:  # an accent without its letter
         end = end[1:]
     return f"{_beginning(name, room - width(end), width)}…{end}"
+
+
+def _shown_name(actor: ActorRecord) -> str:
+    """Show an actor's name in one line, without its middle if it is very long."""
+    name = actor.name
+    if len(name) > _LONGEST_TEXT:
+        name = f"{name[: _LONGEST_TEXT // 2]}…{name[1 - _LONGEST_TEXT // 2 :]}"
+    name = shorten(name)
+    return name if columns(name) else ascii(actor.name)
 
 
 def _beginning(text: str, room: float, width: Callable[[str], float]) -> str:
