@@ -3236,8 +3236,8 @@ async def test_promise_17_and_so_is_one_that_hangs_after_the_first_warning(
     with times_of_logging(times), trio.move_on_after(1000):
         await group.run()
     assert times == [10, 22]
-    for name, message in zip("ab", caplog.messages, strict=True):
-        assert f"10 s for:\n  the interrupt of actor '{name}' at" in message
+    for name, time, message in zip("ab", times, caplog.messages, strict=True):
+        assert f"waiting for {time:g} s for:\n  the interrupt of actor '{name}' at" in message
 
 
 @pytest.mark.parametrize("odd", ["module", "name"])
@@ -3531,7 +3531,7 @@ async def test_promise_17_an_interrupt_that_is_called_when_all_graces_are_over_h
         await group.run()
     assert times == [19 + 10]
     (warning,) = caplog.messages
-    assert "10 s for:\n  the interrupt of actor 'late' at" in warning
+    assert "waiting for 28 s for:\n  the interrupt of actor 'late' at" in warning
 
 
 async def test_promise_17_an_interrupt_is_named_once(
