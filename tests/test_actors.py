@@ -6,6 +6,7 @@ import ctypes
 import os
 import pickle
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -191,7 +192,7 @@ def test_signal_actor_outside_the_main_thread_is_refused() -> None:
     thread.start()
     thread.join()
     assert isinstance(errors[0], RuntimeError)
-    assert "main thread" in str(errors[0])
+    assert "signal_actor() works only in the main thread" in str(errors[0])
 
 
 async def test_signal_received_survives_pickling() -> None:
@@ -726,7 +727,14 @@ async def test_a_group_with_a_process_can_be_run_again() -> None:
             await group.run()
 
 
-@pytest.mark.parametrize("option", ["stdin", "process_group", "start_new_session", "preexec_fn"])
+async def test_other_options_go_to_the_process(tmp_path: Path) -> None:
+    group = RunGroup()
+    group.add(*process_actor(["touch", "here"], cwd=tmp_path, preexec_fn=lambda: os.umask(0o077)))
+    await group.run()
+    assert stat.S_IMODE((tmp_path / "here").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("option", ["stdin", "process_group", "start_new_session"])
 def test_options_that_process_actor_sets_itself_are_refused(option: str) -> None:
     options: dict[str, Any] = {option: None}
     with pytest.raises(TypeError, match=f"takes no {option}: the process reads from the null"):

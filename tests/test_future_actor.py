@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -26,7 +27,7 @@ import pytest
 import trio
 from runs import raises
 
-from trio_rungroup import RunGroup, future_actor
+from trio_rungroup import RunGroup, _actors, future_actor
 
 
 @pytest.fixture(scope="module")
@@ -440,6 +441,47 @@ async def test_what_submit_raises_is_the_exit_of_the_actor() -> None:
         await execute()
     assert caught.value is error
     interrupt(None)
+
+
+async def test_a_stop_iteration_that_submit_raises_is_an_error() -> None:
+    execute, _ = future_actor(lambda: next(iter(())))
+    with pytest.raises(RuntimeError, match="submit\\(\\) raised StopIteration"):
+        await execute()
+
+
+def test_ctrl_c_ends_a_submit_that_blocks() -> None:
+    passed = False
+
+    def submit() -> Future[None]:
+        nonlocal passed
+        signal.raise_signal(signal.SIGINT)
+        passed = True
+        return Future()
+
+    group = RunGroup()
+    group.add(*future_actor(submit))
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(group.run)
+    assert not passed
+
+
+def test_ctrl_c_right_after_submit_does_not_lose_the_future() -> None:
+    future: Future[None] = Future()
+
+    def strike(frame: types.FrameType, event: str, function: object) -> None:
+        if event == "c_return" and frame.f_code is _actors._call_unprotected.__code__:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGINT)
+
+    group = RunGroup()
+    group.add(*future_actor(lambda: future))
+    sys.setprofile(strike)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trio.run(group.run)
+    finally:
+        sys.setprofile(None)
+    assert future.cancelled()
 
 
 async def test_a_future_that_refuses_the_callback_is_cancelled() -> None:

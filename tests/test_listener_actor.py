@@ -292,6 +292,38 @@ async def test_what_a_handler_raises_during_the_stop_is_the_exit_too(address: Ad
                 await trio.sleep_forever()
 
 
+@pytest.mark.parametrize("is_accepted", [True, False])
+async def test_what_a_cancelled_handler_raises_is_not_lost(
+    address: Address, is_accepted: bool
+) -> None:
+    error = LookupError("the clean-up")
+
+    async def handle(_: trio.abc.Stream) -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            raise error from None
+
+    listener, address = address.listen()
+    group = RunGroup(grace=0.1)
+    group.add(*listener_actor(handle, [listener]))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.run)
+        await trio.testing.wait_all_tasks_blocked()
+        with address.connect() as sock:
+            if is_accepted:
+                await trio.lowlevel.wait_writable(sock)
+                await trio.testing.wait_all_tasks_blocked()
+            group.interrupt()
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.wait_readable(sock)
+    assert group.record is not None
+    (actor,) = group.record.actors
+    assert isinstance(actor.error, ExceptionGroup)
+    assert actor.error.exceptions == (error,)
+    assert error.__context__ is None or isinstance(error.__context__, trio.Cancelled)
+
+
 async def test_a_listener_that_somebody_else_closes_is_an_error(address: Address) -> None:
     listener, _ = address.listen()
     execute, _ = listener_actor(echo, [listener])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import inspect
+import itertools
 import logging
 import math
 import os
@@ -12,13 +14,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from ._checks import (
     check_handler,
@@ -27,6 +30,7 @@ from ._checks import (
     default_name,
     refuse_parameters,
 )
+from ._errors import without_cancelled
 from ._record import describe, shorten
 
 Execute: TypeAlias = Callable[[], Awaitable[object]]
@@ -108,6 +112,11 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
 
     @enable_ki_protection
     async def signal_actor() -> NoReturn:
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError(
+                "signal_actor() works only in the main thread, where Python receives signals: add "
+                "it to a group that runs there"
+            )
         if taken := _taken.intersection(wanted):
             names = ", ".join(map(_name, sorted(taken)))
             raise RuntimeError(
@@ -226,7 +235,8 @@ def process_actor(
     """Make an actor that runs a process, and its process group. POSIX only.
 
     The process leads a process group of its own. What it starts belongs to that group too, unless
-    it leaves it, as a daemon does. The interrupt sends SIGTERM to the whole group (and SIGCONT, in
+    it leaves it, as a daemon does. (To start it takes one of the 40 threads that `trio.to_thread`
+    shares out.) The interrupt sends SIGTERM to the whole group (and SIGCONT, in
     case it is stopped); after it, death by SIGTERM or SIGKILL is a clean return (of one that is
     killed because its grace has ended, the record says "cancelled"). Where the process has not been
     started yet, the actor returns without it.
@@ -380,7 +390,10 @@ def listener_actor(
             async with trio.open_nursery() as handlers:
                 with trio.CancelScope() as accepting:
                     await trio.serve_listeners(
-                        handler, ours, handler_nursery=handlers, task_status=task_status
+                        functools.partial(_handle, handler, handlers),
+                        ours,
+                        handler_nursery=handlers,
+                        task_status=task_status,
                     )
         finally:
             accepting, handlers, has_exited = None, None, True
@@ -397,7 +410,7 @@ def listener_actor(
             listening.close()
             source = _with_queue(listener, queue)
             for _ in range(len(queue.streams)):
-                handlers.start_soon(_handle_queued, handler, source)
+                handlers.start_soon(_handle_queued, handler, handlers, source)
 
     listener_actor.__qualname__ = "listener_actor"
     return listener_actor, interrupt
@@ -498,7 +511,7 @@ def future_actor(
 
     Args:
         submit: A function without parameters that hands back the future. It is called in
-            the trio thread.
+            the trio thread, where Ctrl-C can end it.
         interrupt: A function of one argument that makes the work end.
 
     Raises:
@@ -537,7 +550,7 @@ def future_actor(
     async def future_actor() -> object:
         nonlocal future, interrupted
         interrupted = False
-        submitted = future = _check_future(submit())
+        submitted = future = _submitted(submit)
         try:
             await _until_done(submitted)
             return await _result_of(submitted)
@@ -593,7 +606,7 @@ def _one_at_a_time(execute: Execute, factory: str) -> Execute:
 
 
 _REFUSED_OPTIONS: Final = {
-    "stdin process_group start_new_session preexec_fn": (
+    "stdin process_group start_new_session": (
         "process_actor() takes no {option}: the process reads from the null device and leads a "
         "process group of its own"
     ),
@@ -853,12 +866,41 @@ def _with_queue(listener: _Listener, queue: _Queue) -> _Listener:
     return copied
 
 
-async def _handle_queued(handler: Callable[[Any], Awaitable[object]], listener: _Listener) -> None:
+async def _handle_queued(
+    handler: Callable[[Any], Awaitable[object]], handlers: trio.Nursery, listener: _Listener
+) -> None:
     stream = await listener.accept()
     try:
-        await handler(stream)
+        await _handle(handler, handlers, stream)
     finally:
         await trio.aclose_forcefully(stream)
+
+
+async def _handle(
+    handler: Callable[[_StreamT], Awaitable[object]], handlers: trio.Nursery, stream: _StreamT
+) -> None:
+    """Serve a connection; what the handler raises goes to the nursery without us.
+
+    After us the stream is closed, and where we are cancelled, that raises a `Cancelled` in place of
+    the error.
+    """
+    try:
+        await handler(stream)
+    except BaseException as exc:
+        error = without_cancelled(exc)
+        if error is None:
+            raise
+    else:
+        return
+    handlers.start_soon(_raise, error)
+    del error
+
+
+async def _raise(error: BaseException) -> NoReturn:
+    try:
+        raise error
+    finally:
+        del error
 
 
 async def _in_own_thread(function: Callable[[], object], what: str) -> object:
@@ -877,6 +919,25 @@ async def _in_own_thread(function: Callable[[], object], what: str) -> object:
         if trio.current_effective_deadline() == -math.inf:
             _warn("actor %r is cancelled; its thread, which runs %s, is abandoned", actor, what)
         raise
+
+
+def _submitted(submit: Callable[[], _Future]) -> _Future:
+    made: list[_Future] = []
+    try:
+        _call_unprotected(submit, made)
+    except BaseException:
+        for future in made:  # Ctrl-C came when it was there already
+            _give_up(future)
+        raise
+    if not made:
+        raise RuntimeError("submit() raised StopIteration")
+    return _check_future(made[0])
+
+
+@disable_ki_protection  # so that Ctrl-C ends a submit() that blocks
+def _call_unprotected(submit: Callable[[], _Future], made: list[_Future]) -> None:
+    # All in one call of a function in C: no Ctrl-C comes between the return of submit() and here.
+    made.extend(itertools.starmap(submit, [()]))
 
 
 def _check_future(future: _Future) -> _Future:
