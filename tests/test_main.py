@@ -875,6 +875,20 @@ def test_an_output_that_nobody_reads_does_not_keep_a_signal_from_stopping_all(st
     assert b"sh    | y".startswith(last)  # given up halfway
 
 
+def test_a_timeline_that_nobody_reads_does_not_keep_a_signal_from_ending_it() -> None:
+    command = ("--grace", "0.2", WAITS)
+    with full_pipe() as (read_end, write_end):
+        os.read(read_end, 4096)
+        os.write(
+            write_end, bytes(3900)
+        )  # there is room for what is said of the signal, and no more
+        with started(*command, stderr=write_end) as process:
+            os.close(write_end)
+            read_lines(process.stdout, 1)
+            process.terminate()
+            assert process.wait(PATIENCE) == 128 + signal.SIGTERM
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells when it is over")
 def test_ctrl_c_after_the_run_is_no_reason_for_a_traceback() -> None:
     with full_pipe() as (read_end, write_end):  # which has no room for the timeline
@@ -1045,7 +1059,8 @@ def test_nothing_is_started_when_the_arguments_are_wrong(
 def test_nothing_is_started_when_there_are_not_enough_pipes() -> None:
     done = run(*["touch started"] * 20, command=through_shell("ulimit -n 30"))
     assert done.returncode == 1
-    assert done.stderr == b"trio-rungroup: [Errno 24] Too many open files\n"
+    said = b"trio-rungroup: [Errno 24] Too many open files (ulimit -n raises the limit)\n"
+    assert done.stderr == said
     assert not Path("started").exists()
 
 

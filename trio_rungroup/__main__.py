@@ -19,6 +19,7 @@ if sys.platform == "win32":  # pragma: no cover - POSIX only
 
 import argparse
 import contextlib
+import errno
 import fcntl
 import functools
 import inspect
@@ -87,7 +88,8 @@ has made a process group of its own, as timeout(1) does, is not stopped with its
 Linux, with the exceptions below, it gets SIGTERM when all commands have exited, and SIGKILL
 when it has had the grace, too, but 10 seconds at most. So a stop may take that much longer.
 All output is passed on before the end, however slow its reader is; but after a signal, only
-until one second after the grace. At the end, a timeline goes to standard error.
+until one second after the grace. At the end, a timeline goes to standard error (after a
+signal, too, for a second at most).
 
 The commands cannot read from the terminal: their standard input is empty, and one that
 reads /dev/tty, as for a password, or changes the terminal's settings, is suspended. Ctrl-Z
@@ -133,8 +135,9 @@ def main() -> int:
     except BrokenPipeError:
         return 128 + signal.SIGPIPE
     except OSError as error:  # no pipes left before the start, no room for the picture after it
+        hint = " (ulimit -n raises the limit)" if error.errno == errno.EMFILE else ""
         with contextlib.suppress(OSError):
-            _write(2, _line(f"trio-rungroup: {error}"))
+            _write(2, _line(f"trio-rungroup: {error}{hint}"))
         return 1
 
 
@@ -407,10 +410,11 @@ async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tupl
     if record.first is None:  # not "interrupt() was called": the reader has called nothing
         record.reason = reasons[0]
     status, messages = _outcome(record, stopped_by, outputs)
-    for message in messages:
-        await err.write(_line(f"trio-rungroup: {message}"))
-    if not options.quiet:
-        await err.write(_line(f"\n{record}", "replace"))  # a bar keeps its length
+    with trio.move_on_after(_LAST_WORDS if stopped_by else math.inf):
+        for message in messages:
+            await err.write(_line(f"trio-rungroup: {message}"))
+        if not options.quiet:
+            await err.write(_line(f"\n{record}", "replace"))  # a bar keeps its length
     return status, record
 
 
