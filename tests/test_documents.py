@@ -351,8 +351,8 @@ def test_the_first_program_prints_what_the_readme_says(tmp_path: Path) -> None:
     program = tmp_path / "app.py"
     with socket.create_server(("", 0)) as free:
         port = free.getsockname()[1]
-    assert "open_tcp_listeners(7000)" in FIRST.text
-    program.write_text(FIRST.text.replace("7000", f"{port}"))  # that may be another one's
+    assert "open_tcp_listeners(8765)" in FIRST.text
+    program.write_text(FIRST.text.replace("8765", f"{port}"))  # that may be another one's
     assert len(FIRST.text.splitlines()) <= 28
     terminal, theirs = pty.openpty()
     process = subprocess.Popen(
