@@ -177,6 +177,16 @@ async def ready_made_actor(actors: Actors, kind: str) -> None:
                 pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
                 group.add(*future_actor(lambda: pool.submit(time.sleep, 0.002)))
                 up.set()
+            case "future of this thread":
+                future: concurrent.futures.Future[None] = concurrent.futures.Future()
+                group.add(*future_actor(lambda: future))
+
+                async def finish() -> None:
+                    await trio.sleep(0.002)
+                    future.set_result(None)
+                    await trio.sleep_forever()
+
+                group.add(finish)
             case "scope":
                 group.add(*scope_actor(trio.CancelScope()))
                 up.set()
@@ -304,6 +314,7 @@ SCENARIOS = {
     "process_actor": (ready_made_actor, "process"),
     "thread_actor": (ready_made_actor, "thread"),
     "future_actor": (ready_made_actor, "future"),
+    "future_actor, done in trio's thread": (ready_made_actor, "future of this thread"),
     "scope_actor": (ready_made_actor, "scope"),
     "listener_actor": (ready_made_actor, "listener"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pickle
@@ -128,6 +129,34 @@ async def test_signals_that_come_in_the_same_moment_are_one(first: signal.Signal
     assert sent_anew == []
 
 
+@pytest.mark.parametrize("ticks", range(8))
+async def test_a_signal_shortly_before_a_cancellation_is_not_lost(ticks: int) -> None:
+    heard: list[object] = []
+    execute, _ = signal_actor(signal.SIGUSR1)
+
+    async def wait_for_signal() -> None:
+        with contextlib.suppress(SignalReceived):
+            try:
+                await execute()
+            except SignalReceived:
+                heard.append("actor")
+                raise
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: heard.append("handler"))
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_for_signal)
+            await trio.testing.wait_all_tasks_blocked()
+            signal.raise_signal(signal.SIGUSR1)
+            for _ in range(ticks):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert len(heard) == 1
+
+
 async def test_two_signal_actors_for_one_signal_are_refused() -> None:
     group = RunGroup()
     for _ in range(2):
@@ -196,8 +225,11 @@ def test_signal_actor_outside_the_main_thread_is_refused() -> None:
 
 
 async def test_signal_received_survives_pickling() -> None:
-    error = pickle.loads(pickle.dumps(SignalReceived(signal.SIGTERM)))
+    received = SignalReceived(signal.SIGTERM)
+    received.add_note("a note")
+    error = pickle.loads(pickle.dumps(received))
     assert (error.signal, str(error)) == (signal.SIGTERM, "received signal SIGTERM")
+    assert error.__notes__ == ["a note"]
 
 
 async def test_ready_made_actors_carry_their_factorys_name() -> None:
@@ -379,6 +411,10 @@ async def test_a_process_interrupted_while_it_is_being_started_is_stopped() -> N
 
 
 async def test_a_process_that_no_thread_is_free_to_start_can_be_interrupted() -> None:
+    group = RunGroup()
+    group.add(*process_actor(["sleep", "60"]))
+    group.add(after(0.05))
+    await group.run()  # also after a run with a process
     release = threading.Event()
     free = trio.to_thread.current_default_thread_limiter()
     async with trio.open_nursery() as nursery:
@@ -386,9 +422,6 @@ async def test_a_process_that_no_thread_is_free_to_start_can_be_interrupted() ->
             nursery.start_soon(trio.to_thread.run_sync, release.wait, None)
         while free.available_tokens:
             await trio.sleep(0.001)
-        group = RunGroup()
-        group.add(*process_actor(["sleep", "60"]))
-        group.add(after(0.05))
         try:
             with trio.fail_after(PATIENCE):
                 await group.run()
@@ -531,6 +564,33 @@ time.sleep(60)
     assert actor.interrupted is not None
     assert actor.exited is not None
     assert actor.exited - actor.interrupted < 5
+
+
+async def test_nor_does_one_that_becomes_a_zombie_only_later(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = f"""
+import os, signal, time
+if os.fork() == 0:
+    if os.fork():
+        os.setsid()  # leaves the group, and waits for nobody
+        time.sleep(60)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with open({str(pids)!r}, "w") as file:
+        print(os.getppid(), file=file)
+    time.sleep(1.5)
+    os._exit(0)
+time.sleep(60)
+"""
+    group = RunGroup()
+    group.add(*process_actor(python(code)))
+    await stopped_once_written(group, pids)
+    (parent,) = await until_written(pids)
+    os.kill(parent, signal.SIGKILL)
+    assert group.record is not None
+    (actor, _) = group.record.actors
+    assert actor.interrupted is not None
+    assert actor.exited is not None
+    assert actor.exited - actor.interrupted < 6
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells of threads")

@@ -24,7 +24,14 @@ import trio_rungroup
 from trio_rungroup import RunGroup
 
 DRIVER = Path(__file__).parent / "ctrl_c.py"
-READY_MADE = ["future_actor", "listener_actor", "process_actor", "scope_actor", "thread_actor"]
+READY_MADE = [
+    "future_actor",
+    "future_actor, done in trio's thread",
+    "listener_actor",
+    "process_actor",
+    "scope_actor",
+    "thread_actor",
+]
 
 
 def strike(*arguments: str) -> None:

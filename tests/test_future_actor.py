@@ -450,25 +450,22 @@ async def test_a_stop_iteration_that_submit_raises_is_an_error() -> None:
 
 
 def test_ctrl_c_ends_a_submit_that_blocks() -> None:
-    passed = False
-
     def submit() -> Future[None]:
-        nonlocal passed
         signal.raise_signal(signal.SIGINT)
-        passed = True
-        return Future()
+        raise AssertionError("it goes on")
 
     group = RunGroup()
     group.add(*future_actor(submit))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         trio.run(group.run)
-    assert not passed
+    assert group.record is not None
+    assert group.record.actors[0].error is caught.value
 
 
 def test_ctrl_c_right_after_submit_does_not_lose_the_future() -> None:
     future: Future[None] = Future()
 
-    def strike(frame: types.FrameType, event: str, function: object) -> None:
+    def strike(frame: types.FrameType, event: str, _: object) -> None:  # pragma: no cover
         if event == "c_return" and frame.f_code is _actors._call_unprotected.__code__:
             sys.setprofile(None)
             signal.raise_signal(signal.SIGINT)
@@ -482,6 +479,17 @@ def test_ctrl_c_right_after_submit_does_not_lose_the_future() -> None:
     finally:
         sys.setprofile(None)
     assert future.cancelled()
+
+
+async def test_nothing_is_submitted_where_the_actor_is_cancelled_before_it_has_begun() -> None:
+    def submit() -> Future[None]:
+        raise AssertionError("submitted")
+
+    execute, _ = future_actor(submit)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await execute()
+    assert scope.cancelled_caught
 
 
 async def test_a_future_that_refuses_the_callback_is_cancelled() -> None:

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,6 +23,9 @@ import trustme
 from trio_rungroup import RunGroup, listener_actor
 
 Interrupt: TypeAlias = Callable[[BaseException | None], object]
+
+
+PATIENCE = 10  # seconds that nothing here takes, however busy the machine is
 
 
 @attrs.frozen
@@ -147,6 +151,24 @@ async def test_connections_that_nobody_has_accepted_yet_are_not_lost(address: Ad
         streams = [address.stream(address.connect()) for _ in range(50)]
         interrupt(None)
         assert [await ask(stream, b"in?") for stream in streams] == [b"<in?>"] * 50
+
+
+async def test_a_default_timeout_of_sockets_does_not_hold_the_interrupt_up(tcp: Address) -> None:
+    listener, address = tcp.listen()
+    execute, interrupt = listener_actor(echo, [listener])
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(execute)
+            await trio.testing.wait_all_tasks_blocked()
+            begun = time.monotonic()
+            interrupt(None)
+            assert time.monotonic() < begun + PATIENCE / 2
+    finally:
+        socket.setdefaulttimeout(before)
+    with pytest.raises(ConnectionRefusedError):
+        address.connect()
 
 
 async def test_a_connection_that_arrives_in_the_tick_of_the_interrupt_is_not_lost(
@@ -447,7 +469,7 @@ async def test_what_is_no_handler_or_no_listener_is_refused(tcp: Address) -> Non
     async def takes_two(stream: object, peer: object) -> None: ...
 
     async def yields(stream: object) -> AsyncIterator[object]:
-        yield stream
+        yield stream  # must not be reached
 
     for handler in (takes_none, takes_two):
         with pytest.raises(TypeError, match=f"{handler.__name__} is called with one argument, the"):

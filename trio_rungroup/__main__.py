@@ -182,7 +182,7 @@ def _main() -> int:
     picture = None
     if options.timeline is not None:
         try:  # before anything is started, to tell what cannot be written; but keep what it holds
-            picture = options.timeline.open("a", encoding="utf-8", errors="backslashreplace")
+            picture = options.timeline.open("a", encoding="utf-8")
         except OSError as error:
             parser.error(f"cannot write the timeline: {error}")
     _allow_open_files(_FILES * (len(options.commands) + 20))
@@ -208,11 +208,7 @@ def _drawn(record: Record, picture: TextIO) -> bool:
 
 def _is_our_output(file: TextIO) -> bool:
     """Tell whether a file holds, or shows, what the commands have written."""
-    for fd in (1, 2):
-        with contextlib.suppress(OSError):  # closed
-            if os.path.samestat(os.fstat(fd), os.fstat(file.fileno())):
-                return True
-    return False
+    return any(os.path.sameopenfile(fd, file.fileno()) for fd in (1, 2))
 
 
 def _words(command: str) -> list[str]:
@@ -267,9 +263,9 @@ def _seconds(text: str) -> float:
 def _allow_open_files(number: int) -> None:
     """Raise our limit, which the commands inherit, if it is too low for so many of them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limits = [each for each in (number, hard) if each != resource.RLIM_INFINITY]
-    if soft != resource.RLIM_INFINITY and soft < min(limits):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits), hard))
+    most = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @contextlib.contextmanager
@@ -469,7 +465,6 @@ async def _run_group(
 
     log = logging.getLogger("trio_rungroup")
     log.addHandler(_Log(say))
-    log.propagate = False
     async with _signals() as next_signal, trio.open_nursery() as nursery:
         with watching:
             await nursery.start(run)  # a signal that comes meanwhile is kept
@@ -477,7 +472,8 @@ async def _run_group(
                 number = await next_signal()
                 received = SignalReceived(number)
                 if is_over:
-                    passing_on.deadline = trio.current_time() + _LAST_WORDS
+                    end = trio.current_time() + _LAST_WORDS
+                    passing_on.deadline = min(passing_on.deadline, end)  # a later one adds nothing
                     say(f"{received}: no longer waiting for the output to be read")
                 elif not stopped_by:
                     stopped_by, stopped_at = number, trio.current_time()

@@ -40,7 +40,7 @@ _StreamT = TypeVar("_StreamT", bound=trio.abc.AsyncResource)
 _Listener: TypeAlias = trio.abc.Listener[Any]
 
 _log: Final = logging.getLogger("trio_rungroup")
-_taken: Final[set[int]] = set()
+_taken: Final[set[int]] = set()  # the signals that a signal_actor is waiting for
 _MOST_QUEUED: Final = 0xFFFF  # connections; what trio asks the kernel to queue
 _HAS_PROC: Final = Path("/proc/self/stat").exists()
 _LEADERLESS: Final = 10.0  # seconds that a process group has at most when its leader has exited
@@ -66,8 +66,8 @@ class SignalReceived(Exception):  # noqa: N818 - it is news, not an error; so is
         self.signal: signal.Signals | int = _member(received)
         super().__init__(f"received signal {_name(received)}")
 
-    def __reduce__(self) -> tuple[type[SignalReceived], tuple[int]]:
-        return SignalReceived, (int(self.signal),)
+    def __reduce__(self) -> tuple[type[SignalReceived], tuple[int], dict[str, object]]:
+        return SignalReceived, (int(self.signal),), self.__dict__  # which has the notes
 
     @property
     def exit_code(self) -> int:
@@ -83,8 +83,9 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
 
     The handlers that were there before are back as soon as it exits. So a second Ctrl-C
     ends every grace (trio raises KeyboardInterrupt in the main task, which should be the
-    one that awaits `run()`), and any SIGTERM after the first signal kills this process without
-    clean-up (process 1 of a container ignores it). Signals that come in the same moment are one.
+    one that awaits `run()`), and any SIGTERM once it has exited, even the first if something else
+    has begun the stop, kills this process without clean-up (process 1 of a container ignores it).
+    Signals that come in the same moment are one.
 
     Add it before actors with an async interrupt: when something else begins the stop, those would
     keep it from exiting, and a signal that comes meanwhile would only be a later error.
@@ -260,8 +261,8 @@ def process_actor(
         actor raises a PermissionError.
 
     Args:
-        command: As for `trio.run_process`: a sequence of strings, or a string with
-            `shell=True`.
+        command: As for `trio.run_process`: a sequence of words (strings, bytes or paths), a path,
+            or a string with `shell=True`.
         **options: As for `trio.lowlevel.open_process`, such as `env`, `cwd`, `stdout` and
             `stderr` (a file or descriptor: nobody would read a pipe).
 
@@ -360,6 +361,7 @@ def listener_actor(
     Raises:
         ExceptionGroup: From `execute`, as from `trio.serve_listeners`: what a handler raised,
             or, in another group inside, what a listener raised. The other handlers are cancelled.
+        RuntimeError: From `execute`, when it has run before.
         TypeError: `handler` is not a function of one argument, or `listeners` are no listeners.
             (What only its call shows not to be async is an error of the first connection.)
         ValueError: There are no listeners.
@@ -550,6 +552,7 @@ def future_actor(
     async def future_actor() -> object:
         nonlocal future, interrupted
         interrupted = False
+        await trio.lowlevel.checkpoint_if_cancelled()  # then there is nothing to be submitted
         submitted = future = _submitted(submit)
         try:
             await _until_done(submitted)
@@ -716,7 +719,10 @@ def _ask_group(process: trio.Process) -> None:
 
 def _has_left_its_group(process: trio.Process) -> bool:
     # Until it is reaped, which only we do, its number is given to no other one.
-    return process.poll() is None and os.getpgid(process.pid) != process.pid
+    try:
+        return process.poll() is None and os.getpgid(process.pid) != process.pid
+    except ProcessLookupError:  # pragma: no cover - a zombie, on macOS
+        return False
 
 
 def _is_living(pid: int, group: int) -> bool:
@@ -760,13 +766,13 @@ async def _end_group(process: trio.Process) -> None:
     """Kill what is left of the process's group, reap the process, see the others gone."""
     # The number of a group cannot be given away while it has a member. If it has none, the
     # leader was reaped an instant ago, and numbers are not reused that fast.
-    left = _signal_group(process.pid, signal.SIGKILL)
+    _signal_group(process.pid, signal.SIGKILL)
     process.kill()  # it may have left its group
     with trio.CancelScope(shield=True):
         await process.wait()
         # The rest are not our children and cannot be awaited, only looked for; and not for
         # long, since even SIGKILL may have to wait for what the kernel does for them.
-        with trio.move_on_after(1 if left else 0):
+        with trio.move_on_after(1):
             await _until_gone(process.pid)
 
 
@@ -822,9 +828,7 @@ def _queued(listening: trio.socket.SocketType) -> Iterator[trio.SocketStream]:
         return
     # trio's socket can only wait for the next one; another object for the same descriptor
     # tells at once that there is none.
-    twin = socket.socket(
-        listening.family, listening.type, listening.proto, fileno=listening.fileno()
-    )
+    twin = socket.socket(fileno=listening.fileno())
     try:
         twin.settimeout(0)
         # Bounded, or a flood of new ones could keep the stop from ever happening.
@@ -976,6 +980,7 @@ async def _until_done(future: _Future) -> None:
     done = trio.Event()
     token = trio.lowlevel.current_trio_token()
 
+    @enable_ki_protection  # else Ctrl-C could keep us from hearing of it
     def wake(_: object) -> None:  # in whatever thread the engine likes, and whenever
         with contextlib.suppress(trio.RunFinishedError):
             token.run_sync_soon(done.set, idempotent=True)

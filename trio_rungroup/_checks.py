@@ -168,7 +168,7 @@ def check_interrupt(interrupt: object) -> None:
             f"the interrupt {default_name(interrupt)} is a generator function (it has a "
             "`yield`), which would never run; use a sync or async function"
         )
-    if not _takes_one_argument(interrupt):
+    if _why_not(interrupt, None) is not None:
         name = default_name(interrupt)
         raise TypeError(
             f"the interrupt {name} is called with one argument, the error of the first exit, "
@@ -184,7 +184,7 @@ def check_handler(handler: Callable[..., object]) -> None:
             f"the handler {name} is a generator function (it has a `yield`), which would never "
             "run; use an async function"
         )
-    if not _takes_one_argument(handler):
+    if _why_not(handler, None) is not None:
         raise TypeError(
             f"the handler {name} is called with one argument, the stream, which is not what it "
             "takes; use functools.partial to pass more"
@@ -202,17 +202,11 @@ def check_cause(error: BaseException | None) -> None:
 
 def refuse_parameters(function: Callable[..., object]) -> None:
     """Refuse what cannot be called without arguments."""
-    try:
-        signature = inspect.signature(function, follow_wrapped=False)  # it is what will be called
-    except (TypeError, ValueError):  # built-in functions need not tell
-        return
-    try:
-        signature.bind()
-    except TypeError as error:
+    if (error := _why_not(function)) is not None:
         raise TypeError(
             f"{default_name(function)} is called without arguments, and that fails: {error}; use "
             "functools.partial(function, argument)"
-        ) from None
+        )
 
 
 def unique_name(names: dict[str, int], execute: Callable[..., object], name: str | None) -> str:
@@ -339,16 +333,17 @@ async def _await(awaitable: Awaitable[object]) -> object:
     return await awaitable
 
 
-def _takes_one_argument(function: Callable[..., object]) -> bool:
+def _why_not(function: Callable[..., object], *arguments: object) -> TypeError | None:
+    """Tell why a function cannot be called with these arguments, if that shows."""
     try:
         signature = inspect.signature(function, follow_wrapped=False)  # it is what will be called
     except (TypeError, ValueError):  # built-in functions need not tell
-        return True
+        return None
     try:
-        signature.bind(None)
-    except TypeError:
-        return False
-    return True
+        signature.bind(*arguments)
+    except TypeError as error:
+        return error
+    return None
 
 
 def _kind(thing: object) -> str:

@@ -27,6 +27,7 @@ from ._checks import (
     as_coroutine,
     check_execute,
     check_interrupt,
+    close_coroutine,
     default_name,
     refuse_parameters,
     to_await,
@@ -154,8 +155,7 @@ def _make_pair(factory: object) -> _Pair:
     if not callable(factory):
         raise TypeError(f"{_WANTED}: write check_actor(lambda: my_actor(...))")
     made: object = factory()
-    if inspect.iscoroutine(made):
-        made.close()  # or Python would warn that it was never awaited
+    if close_coroutine(made):
         raise TypeError(
             f"{_WANTED}; to check an async function, write check_actor(lambda: (execute, "
             "interrupt)); await a factory that is async beforehand: made = [await make() for _ in "
