@@ -541,7 +541,7 @@ def _shown_name(actor: ActorRecord) -> str:
     if len(name) > _LONGEST_TEXT:
         name = f"{name[: _LONGEST_TEXT // 2]}…{name[1 - _LONGEST_TEXT // 2 :]}"
     name = shorten(name)
-    return name if columns(name) else ascii(actor.name)
+    return name if columns(name) else shorten(ascii(actor.name))
 
 
 def _beginning(text: str, room: float, width: Callable[[str], float]) -> str:
