@@ -340,7 +340,8 @@ def listener_actor(
     It is `trio.serve_listeners` with an orderly stop. The interrupt accepts what the kernel
     has queued already (closing would reset those connections) and closes the listeners, at
     once and without waiting: from then on a new connection is refused. (One whose handshake
-    ends in the microseconds between the two is reset; no system offers better.) The actor
+    ends in the microseconds between the two is reset; no system offers better. So are those for
+    which the process has no file descriptor left, with a warning.) The actor
     exits when the handlers in flight have finished. A handler that waits for a request that
     never comes holds that up, so give the actor a grace when adding it.
 
