@@ -205,6 +205,44 @@ async def ready_made_actor(actors: Actors, kind: str) -> None:
         await group.run()
 
 
+async def failing_handler(actors: Actors, kind: str) -> None:
+    """Lose no error of a handler: it comes out, stands in the record, or is in a context."""
+    del actors, kind
+    error = LookupError("handler")
+    raised = False
+
+    async def handle(stream: trio.abc.Stream) -> None:
+        nonlocal raised
+        raised = True
+        raise error
+
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        stack.enter_context(socket.create_connection(server.getsockname()))
+        group = RunGroup()
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(server))
+        group.add(*listener_actor(handle, [listener]))
+        try:
+            await group.run()
+        except BaseException as exc:
+            out, is_it = exc, isinstance(exc, ExceptionGroup)
+        kept = [] if group.record is None else [each.error for each in group.record.actors]
+        assert not raised or error in leads_to(out, *kept), "the error is lost"
+        if not is_it:
+            raise out
+
+
+def leads_to(*errors: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    todo = list(errors)
+    while todo:
+        error = todo.pop()
+        if error is not None and error not in found:
+            found.append(error)
+            todo += [error.__context__, *getattr(error, "exceptions", ())]
+    return found
+
+
 def look_for_what_is_left() -> None:
     with contextlib.suppress(ChildProcessError):
         raise AssertionError(f"a process is left: {os.waitpid(-1, os.WNOHANG)}")
@@ -317,6 +355,7 @@ SCENARIOS = {
     "future_actor, done in trio's thread": (ready_made_actor, "future of this thread"),
     "scope_actor": (ready_made_actor, "scope"),
     "listener_actor": (ready_made_actor, "listener"),
+    "listener_actor, whose handler fails": (failing_handler, ""),
 }
 
 

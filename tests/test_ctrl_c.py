@@ -28,6 +28,7 @@ READY_MADE = [
     "future_actor",
     "future_actor, done in trio's thread",
     "listener_actor",
+    "listener_actor, whose handler fails",
     "process_actor",
     "scope_actor",
     "thread_actor",

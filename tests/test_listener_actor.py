@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import resource
 import signal
@@ -337,13 +338,12 @@ async def test_what_a_cancelled_handler_raises_is_not_lost(
                 await trio.lowlevel.wait_writable(sock)
                 await trio.testing.wait_all_tasks_blocked()
             group.interrupt()
-            with trio.CancelScope(shield=True):
+            with trio.fail_after(PATIENCE, shield=True):
                 await trio.lowlevel.wait_readable(sock)
     assert group.record is not None
     (actor,) = group.record.actors
     assert isinstance(actor.error, ExceptionGroup)
     assert actor.error.exceptions == (error,)
-    assert error.__context__ is None or isinstance(error.__context__, trio.Cancelled)
 
 
 async def test_a_listener_that_somebody_else_closes_is_an_error(address: Address) -> None:
@@ -477,6 +477,13 @@ async def test_what_is_no_handler_or_no_listener_is_refused(tcp: Address) -> Non
     with pytest.raises(TypeError, match=r"yields is a generator function.*use an async function"):
         refuse(yields, [listener])
     refuse(functools.partial(takes_two, peer=None), [listener])
+
+    @functools.wraps(takes_two)
+    async def gives_the_other(stream: object) -> None:
+        await takes_two(stream, None)
+
+    gives_the_other.__signature__ = inspect.signature(takes_two)  # type: ignore[attr-defined]
+    refuse(gives_the_other, [listener])
     await listener.aclose()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 
-from trio_rungroup import RunGroup, signal_actor
+from trio_rungroup import RunGroup, process_actor, signal_actor
 
 
 async def ticker(times: int = 1) -> None: ...
@@ -104,6 +104,7 @@ partial: Any = functools.partial  # whose calls mypy checks, too
 NEEDS_SOME = r"needs some; write group.add\(functools.partial\("
 NEEDS_STATUS = r"needs a task_status: write group.add\(..., reports_started=True\)"
 NEEDS_SELF = r"needs some; write group.add\(instance.{}\)$"
+PAIR = r"or group.add\(\*.*\(...\)\) if it makes a pair"
 NOT_TAKEN = "does not take the arguments that functools.partial gives it"
 TAKES_NONE = r"takes no keyword task_status, .*async def execute\(\*, task_status\)"
 
@@ -125,6 +126,7 @@ TAKES_NONE = r"takes no keyword task_status, .*async def execute\(\*, task_statu
         (Parameters.status, True, NEEDS_SELF.format("status")),
         (here.positional, True, TAKES_NONE),
         (make_sleeper, False, NEEDS_SOME),
+        (process_actor, False, PAIR),
         (lambda seconds: seconds, False, NEEDS_SOME),
         (partial(trio.sleep), False, NEEDS_SOME),
         (partial(here.one), False, NEEDS_SOME),

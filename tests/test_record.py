@@ -14,11 +14,22 @@ from typing import Any, NoReturn
 
 import pytest
 import trio
+from hypothesis import given, settings, strategies as st
 from runs import ConfigError, ends, finished, stops
 from trio.testing import MockClock
 
 from trio_rungroup import Record, RunGroup
-from trio_rungroup._record import ActorRecord, Facts, columns, fit, rows, seconds, shorten
+from trio_rungroup._record import (
+    ActorRecord,
+    Facts,
+    columns,
+    distinct,
+    fit,
+    fit_name,
+    rows,
+    seconds,
+    shorten,
+)
 
 
 def virtual(main: Callable[[], Awaitable[Record]]) -> Record:
@@ -826,6 +837,27 @@ async def test_names_that_would_be_the_same_when_cut_are_cut_elsewhere(
     ]
 
 
+@settings(max_examples=300, derandomize=True)  # a set of names that none can tell apart can be made
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(["producer", "consumer", "eu", "us", "west", "1", "2"]), min_size=4
+        ).map("-".join),
+        min_size=2,
+        max_size=12,
+        unique=True,
+    ),
+    st.integers(16, 28),
+)
+def test_names_of_many_parts_differ_when_they_are_cut(names: list[str], room: int) -> None:
+    facts = Facts(names, len(names))
+    actors = [ActorRecord(facts, index) for index in range(len(names))]
+    shown = distinct(actors, lambda actor, at: fit_name(actor, room, columns, at))
+    assert list(shown) == actors
+    assert all(columns(name) <= room for name in shown.values())
+    assert len(set(shown.values())) == len(names)
+
+
 async def test_names_that_nobody_can_tell_apart_are_shown_all_the_same(
     autojump_clock: MockClock,
 ) -> None:
@@ -833,7 +865,7 @@ async def test_names_that_nobody_can_tell_apart_are_shown_all_the_same(
     for name in ("a\x00", "a\x01"):
         group.add(*stops(1), name=name)
     group.add(ends(1), name="first")
-    assert [line[2:4] for line in lines(await finished(group))[3:5]] == ["a\ufffd"] * 2
+    assert [line[2:9] for line in lines(await finished(group))[3:5]] == ["a\ufffd     "] * 2
 
 
 async def test_a_name_without_a_visible_character_is_shown_as_python_writes_it(

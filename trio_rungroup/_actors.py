@@ -6,7 +6,6 @@ import contextlib
 import copy
 import functools
 import inspect
-import itertools
 import logging
 import math
 import os
@@ -15,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeGuard, TypeVar, cast
@@ -871,6 +870,7 @@ def _with_queue(listener: _Listener, queue: _Queue) -> _Listener:
     return copied
 
 
+@enable_ki_protection
 async def _handle_queued(
     handler: Callable[[Any], Awaitable[object]], handlers: trio.Nursery, listener: _Listener
 ) -> None:
@@ -881,6 +881,7 @@ async def _handle_queued(
         await trio.aclose_forcefully(stream)
 
 
+@enable_ki_protection
 async def _handle(
     handler: Callable[[_StreamT], Awaitable[object]], handlers: trio.Nursery, stream: _StreamT
 ) -> None:
@@ -890,7 +891,9 @@ async def _handle(
     the error.
     """
     try:
-        await handler(stream)
+        await _call_handler(handler, stream)
+    except GeneratorExit:  # the run has broken down
+        raise
     except BaseException as exc:
         error = without_cancelled(exc)
         if error is None:
@@ -901,6 +904,12 @@ async def _handle(
     del error
 
 
+@disable_ki_protection
+async def _call_handler(handler: Callable[[_StreamT], Awaitable[object]], stream: _StreamT) -> None:
+    await handler(stream)
+
+
+@enable_ki_protection
 async def _raise(error: BaseException) -> NoReturn:
     try:
         raise error
@@ -927,22 +936,20 @@ async def _in_own_thread(function: Callable[[], object], what: str) -> object:
 
 
 def _submitted(submit: Callable[[], _Future]) -> _Future:
-    made: list[_Future] = []
+    # A defaultdict calls submit() and keeps what it returns, all in C: no Ctrl-C comes between.
+    made: defaultdict[None, _Future] = defaultdict(submit)
     try:
-        _call_unprotected(submit, made)
+        _look_up_unprotected(made)
     except BaseException:
-        for future in made:  # Ctrl-C came when it was there already
+        for future in made.values():  # Ctrl-C came when it was there already
             _give_up(future)
         raise
-    if not made:
-        raise RuntimeError("submit() raised StopIteration")
-    return _check_future(made[0])
+    return _check_future(made[None])
 
 
 @disable_ki_protection  # so that Ctrl-C ends a submit() that blocks
-def _call_unprotected(submit: Callable[[], _Future], made: list[_Future]) -> None:
-    # All in one call of a function in C: no Ctrl-C comes between the return of submit() and here.
-    made.extend(itertools.starmap(submit, [()]))
+def _look_up_unprotected(made: defaultdict[None, _Future]) -> None:
+    made[None]
 
 
 def _check_future(future: _Future) -> _Future:

@@ -135,12 +135,12 @@ def _check_parameters(execute: Callable[..., object], *, reports_started: bool |
     if "task_status" in needed and not reports_started:
         raise TypeError(f"{name} needs a task_status: write group.add(..., reports_started=True)")
     if needed.difference({"task_status"}):
-        what = f"functools.partial({name}, ...)"
-        if "self" in needed:
-            what = f"instance.{name.rpartition('.')[2]}"
-        raise TypeError(
-            f"{name} is called without arguments, and needs some; write group.add({what})"
-        )
+        instead = f"group.add(functools.partial({name}, ...))"
+        if names[0] == "self" in needed:
+            instead = f"group.add(instance.{name.rpartition('.')[2]})"
+        elif not code.co_flags & CO_COROUTINE:
+            instead += f", or group.add(*{name}(...)) if it makes a pair"
+        raise TypeError(f"{name} is called without arguments, and needs some; write {instead}")
 
 
 def check_interrupt(interrupt: object) -> None:
@@ -335,6 +335,8 @@ async def _await(awaitable: Awaitable[object]) -> object:
 
 def _why_not(function: Callable[..., object], *arguments: object) -> TypeError | None:
     """Tell why a function cannot be called with these arguments, if that shows."""
+    if hasattr(_inside(function), "__signature__"):
+        return None  # functools.wraps() copies it, to a wrapper that may take other arguments
     try:
         signature = inspect.signature(function, follow_wrapped=False)  # it is what will be called
     except (TypeError, ValueError):  # built-in functions need not tell

@@ -43,6 +43,7 @@ _CLASS_NAME: Final = vars(type)["__name__"]
 ALL_RETURNED: Final = "all actors have returned"
 _NEVER: Final = [math.inf]
 _NEVER_PACKED: Final = array("d", _NEVER)
+_MOST_CUTS: Final = 10  # tries to cut names so that they differ
 _MOST_ACCENTS: Final = 4  # upon one letter: else they cover the lines above and below
 # What would move the cursor, turn the direction of writing, or stop a file from being
 # written: control characters, lone surrogates, and what XML 1.0 does not allow.
@@ -382,17 +383,17 @@ def _left_out(actors: list[ActorRecord]) -> str:
 def words(record: Record, actor: ActorRecord, *, brief: bool = False) -> str:
     """Say in a few words how an actor ended, or what it is doing.
 
-    `brief`: without saying of the first one that its exit is the result.
+    `brief`: without the time, and without saying that this is the result.
     """
     say = state(actor)
     if actor.error is not None:
         say += f" {_type_of(actor.error)}"
-    if _is_result(record, actor):
-        # The time of the first exit stands at the axis.
-        say += "" if actor is record.first else f" · {seconds(actor.exited)}"
-        say += "" if brief and actor is record.first else " → result of run()"
-    elif actor.how is not None:
+    is_result = _is_result(record, actor)
+    # Of a first exit that is the result, the time stands at the axis.
+    if actor.how is not None and not brief and not (is_result and actor is record.first):
         say += f" · {seconds(actor.exited)}"
+    if is_result and not brief:
+        say += " → result of run()"
     if actor.interrupt_error is not None:
         say += f"; its interrupt raised {_type_of(actor.interrupt_error)}"
         # An interrupt may raise what it was given: then it is the first one's error.
@@ -487,24 +488,26 @@ def distinct(
 ) -> dict[ActorRecord, str]:
     """Cut the names of actors so that no two are the same afterwards, if that can be.
 
-    `cut`: cuts the name of one, from a given index on where the names before have been the same.
+    `cut`: cuts the name of one; given an index, so that what comes from there on stays.
     """
-    names: dict[ActorRecord, str] = {}
-    alike: list[tuple[Sequence[ActorRecord], int | None]] = [(actors, None)]
-    while alike:
-        group, at = alike.pop()
+    keep: dict[ActorRecord, int | None] = dict.fromkeys(actors)
+    for _ in range(_MOST_CUTS):
         by_name: dict[str, list[ActorRecord]] = {}
-        for actor in group:
+        for actor, at in keep.items():
             by_name.setdefault(cut(actor, at), []).append(actor)
-        for name, members in by_name.items():
-            whole = [actor.name for actor in members]
-            same = itertools.takewhile(lambda chars: len({*chars}) == 1, zip(*whole, strict=False))
-            differ_at = sum(1 for _ in same)
-            if len(members) == 1 or differ_at == at:
-                names |= dict.fromkeys(members, name)
-            else:
-                alike.append((members, differ_at))
-    return names
+        for alike in by_name.values():
+            if len(alike) > 1:
+                keep |= dict.fromkeys(alike, _differ_at([actor.name for actor in alike]))
+        if len(by_name) == len(actors):
+            break
+    return {actor: cut(actor, at) for actor, at in keep.items()}
+
+
+def _differ_at(names: Sequence[str]) -> int:
+    """Tell how many characters the names have in common at their beginning."""
+    # What the first and the last one have, in the order of the alphabet, those between have, too.
+    pairs = zip(min(names), max(names), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def fit_name(
@@ -517,11 +520,12 @@ def fit_name(
     told apart by what comes from `at` on, that stays.
     """
     name = _shown_name(actor)
+    if width(name) <= room:
+        return name
     if at is not None:
         beginning = _beginning(name, room / 3, width) + "…"
         return beginning + fit(shorten(actor.name[at:]), room - width(beginning), width)
-    if width(name) > room:
-        name = name.replace("<locals>.", "")
+    name = name.replace("<locals>.", "")
     if width(name) <= room:
         return name
     room -= width("…")
