@@ -12,7 +12,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+import types
+from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,7 +22,7 @@ import pytest
 import trio
 import trustme
 
-from trio_rungroup import RunGroup, listener_actor
+from trio_rungroup import RunGroup, _actors, listener_actor
 
 Interrupt: TypeAlias = Callable[[BaseException | None], object]
 
@@ -346,6 +347,22 @@ async def test_what_a_cancelled_handler_raises_is_not_lost(
     assert actor.error.exceptions == (error,)
 
 
+async def test_a_handler_that_is_thrown_away_starts_nothing() -> None:
+    @types.coroutine
+    def pause() -> Generator[None]:
+        yield
+
+    async def handle(_: trio.abc.Stream) -> None:
+        await pause()
+
+    stream, _ = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        handling = _actors._handle(handle, nursery, stream)
+        handling.send(None)
+        handling.close()  # as the collector does with a run that has broken down
+        assert not nursery.child_tasks
+
+
 async def test_a_listener_that_somebody_else_closes_is_an_error(address: Address) -> None:
     listener, _ = address.listen()
     execute, _ = listener_actor(echo, [listener])
@@ -480,7 +497,7 @@ async def test_what_is_no_handler_or_no_listener_is_refused(tcp: Address) -> Non
 
     @functools.wraps(takes_two)
     async def gives_the_other(stream: object) -> None:
-        await takes_two(stream, None)
+        await takes_two(stream, None)  # must not be reached
 
     gives_the_other.__signature__ = inspect.signature(takes_two)  # type: ignore[attr-defined]
     refuse(gives_the_other, [listener])
