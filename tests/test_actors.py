@@ -543,41 +543,23 @@ async def test_what_a_shell_leaves_behind_cannot_hold_the_actor_for_ever(
     assert actor.exited - actor.interrupted >= 0.3
 
 
-async def test_zombies_that_nobody_reaps_do_not_keep_a_group_alive(tmp_path: Path) -> None:
-    pids = tmp_path / "pids"
-    code = f"""
-import os, time
-if os.fork() == 0:
-    if os.fork():
-        os.setsid()  # leaves the group, and waits for nobody
-        with open({str(pids)!r}, "w") as file:
-            print(os.getpid(), file=file)
-time.sleep(60)
-"""
-    group = RunGroup()
-    group.add(*process_actor(python(code)))
-    await stopped_once_written(group, pids)
-    (parent,) = await until_written(pids)
-    os.kill(parent, signal.SIGKILL)
-    assert group.record is not None
-    (actor, _) = group.record.actors
-    assert actor.interrupted is not None
-    assert actor.exited is not None
-    assert actor.exited - actor.interrupted < 5
-
-
-async def test_nor_does_one_that_becomes_a_zombie_only_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("handler", "lives"), [("SIG_DFL", 60), ("SIG_IGN", 1.5)], ids=["at once", "later"]
+)
+async def test_zombies_that_nobody_reaps_do_not_keep_a_group_alive(
+    tmp_path: Path, handler: str, lives: float
+) -> None:
     pids = tmp_path / "pids"
     code = f"""
 import os, signal, time
 if os.fork() == 0:
+    signal.signal(signal.SIGTERM, signal.{handler})
     if os.fork():
         os.setsid()  # leaves the group, and waits for nobody
+        with open({str(pids)!r}, "w") as file:
+            print(os.getpid(), file=file)
         time.sleep(60)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with open({str(pids)!r}, "w") as file:
-        print(os.getppid(), file=file)
-    time.sleep(1.5)
+    time.sleep({lives})
     os._exit(0)
 time.sleep(60)
 """

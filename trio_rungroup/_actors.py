@@ -235,11 +235,13 @@ def process_actor(
     """Make an actor that runs a process, and its process group. POSIX only.
 
     The process leads a process group of its own. What it starts belongs to that group too, unless
-    it leaves it, as a daemon does. (To start it takes one of the 40 threads that `trio.to_thread`
-    shares out.) The interrupt sends SIGTERM to the whole group (and SIGCONT, in
-    case it is stopped); after it, death by SIGTERM or SIGKILL is a clean return (of one that is
-    killed because its grace has ended, the record says "cancelled"). Where the process has not been
-    started yet, the actor returns without it.
+    it leaves it, as a daemon does. To start it takes one of the 40 threads that `trio.to_thread`
+    shares out.
+
+    The interrupt sends SIGTERM to the whole group (and SIGCONT, in case it is stopped); after it,
+    death by SIGTERM or SIGKILL is a clean return (of one that is killed because its grace has
+    ended, the record says "cancelled"). Where the process has not been started yet, the actor
+    returns without it.
 
     When the process exits, what is left of its group is killed before the actor returns: at once,
     or, if the actor has been interrupted, when it has not ended within 10 seconds. So what a shell
@@ -340,9 +342,9 @@ def listener_actor(
     has queued already (closing would reset those connections) and closes the listeners, at
     once and without waiting: from then on a new connection is refused. (One whose handshake
     ends in the microseconds between the two is reset; no system offers better. So are those for
-    which the process has no file descriptor left, with a warning.) The actor
-    exits when the handlers in flight have finished. A handler that waits for a request that
-    never comes holds that up, so give the actor a grace when adding it.
+    which the process has no file descriptor left, with a warning.) The actor exits when the
+    handlers in flight have finished. A handler that waits for a request that never comes holds
+    that up, so give the actor a grace when adding it.
 
     `execute` takes trio's `task_status` and reports the listeners, for `reports_started`.
     They are closed when it exits, so a group with this actor runs once: a second run raises a

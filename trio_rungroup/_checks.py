@@ -136,7 +136,7 @@ def _check_parameters(execute: Callable[..., object], *, reports_started: bool |
         raise TypeError(f"{name} needs a task_status: write group.add(..., reports_started=True)")
     if needed.difference({"task_status"}):
         instead = f"group.add(functools.partial({name}, ...))"
-        if names[0] == "self" in needed:
+        if names[0] == "self" and "self" in needed:
             instead = f"group.add(instance.{name.rpartition('.')[2]})"
         elif not code.co_flags & CO_COROUTINE:
             instead += f", or group.add(*{name}(...)) if it makes a pair"
