@@ -785,6 +785,27 @@ async def test_a_name_that_is_cut_keeps_beginning_and_end(
     assert lines(record)[3].startswith(f"* {shown}  ")
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("test_something_else.<locals>.serve_value", "test_something_else.<locals>.serve_value"),
+        (
+            "test_something_else.<locals>.serve_metric_values",
+            "test_something_else.serve_metric_values",
+        ),
+        ("a" * 41 + "b" * 41, "a" * 20 + "…" + "b" * 19),
+    ],
+)
+async def test_the_title_has_room_for_more_of_a_name(
+    name: str, shown: str, autojump_clock: MockClock
+) -> None:
+    group = RunGroup()
+    group.add(ends(1), name=name)
+    group.add(*stops(1), name="short")
+    title = lines(await finished(group))[0]
+    assert title == f"{shown} exits first; the other is interrupted"
+
+
 async def test_names_made_alike_differ_when_they_are_cut(autojump_clock: MockClock) -> None:
     names = [
         "http_server_actor_for_port.<locals>.execute",
