@@ -336,6 +336,28 @@ async def test_promise_3_the_default_interrupt_names_who_exited_first(
         assert reasons == ["actor 'the timer' exited first"]
 
 
+async def test_promise_3_the_default_interrupt_names_what_began_the_stop_if_no_actor_did(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for own_interrupt in (None, ignore):
+        group = RunGroup()
+        reasons: list[str | None] = []
+
+        async def execute(reasons: list[str | None] = reasons) -> None:
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as cancelled:
+                reasons.append(cancelled.reason)
+                raise
+
+        group.add(execute)
+        group.add(functools.partial(trio.sleep, 1), own_interrupt, name="the timer")
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+            group.interrupt()
+        assert reasons == ["interrupt() was called"]
+
+
 # ---- 4
 
 
