@@ -10,13 +10,17 @@ from typing import Any
 
 import attrs
 import trio
-from helpers import Attempt, attempt, verdict, why_it_failed
+from helpers import STUB_IS_LEFT, Attempt, attempt, leaves_of, verdict, why_it_failed
 
 Function = Callable[[], Awaitable[Any]]
 Collect = Callable[[list[Function]], Awaitable[Any]]
 
 _RESULTS = ["slow", "quick", "middle"]
+# Odd times: where somebody looks again and again, nothing is to depend on who comes first.
+_SECONDS = [3.07, 1.03, 2.05]
 _LITTLE = [None, 0, ""]
+_EITHER_ORDER = [["call 1", "call 2"], ["call 2", "call 1"]]
+_MORE_PLACES = "The list needs as many places as there are functions: `[None] * len(functions)`."
 _PLACES = "Give each place in the list a result of its own."
 _KEPT = "Keep nothing from one call to the next: make the list inside of `collect`."
 _TOO_EARLY = "Inside the block no child has run yet: read the results after it."
@@ -31,9 +35,11 @@ def check(collect: Collect) -> None:
         await trio.sleep(seconds)
         return result
 
+    error = OSError("no network")
+
     async def fail() -> None:
-        await trio.sleep(1.5)
-        raise OSError("no network")
+        await trio.sleep(1.57)
+        raise error
 
     times = 0
 
@@ -41,7 +47,7 @@ def check(collect: Collect) -> None:
         nonlocal times
         times += 1
         result = f"call {times}"
-        await trio.sleep(1.5)
+        await trio.sleep(1.57)
         return result
 
     def attempt_on(functions: list[Function]) -> Attempt:
@@ -49,22 +55,23 @@ def check(collect: Collect) -> None:
         copy = list(outcome.value) if isinstance(outcome.value, list) else outcome.value
         return attrs.evolve(outcome, value=copy)  # a later call may append to the same list
 
-    three = [functools.partial(work, s, r) for s, r in zip((3, 1, 2), _RESULTS, strict=True)]
+    three = [functools.partial(work, s, r) for s, r in zip(_SECONDS, _RESULTS, strict=True)]
     outcome = attempt_on(three)
     if outcome.not_written:
-        hint = "replace `raise NotImplementedError` by a nursery; start_soon once per function."
+        hint = "replace `raise NotImplementedError` by a nursery; start_soon once per function. "
+        hint += STUB_IS_LEFT
         verdict((False, "collect is written", hint))
         return
     if outcome.spins:  # and would with the others, too, which takes its time
         verdict((False, "it comes back", _why_nothing(outcome, [])))
         return
     called = sorted(calls)
-    one, two = (functools.partial(work, seconds, f"{seconds} s") for seconds in (1, 2))
+    one, two = (functools.partial(work, seconds, f"{seconds} s") for seconds in (1.03, 2.05))
     twice = attempt_on([two, count, one, count])
     nothing = attempt_on([])
     bring_little = [functools.partial(work, 1, result) for result in _LITTLE]
     little = attempt_on(bring_little)
-    failed = attempt_on([fail, functools.partial(work, 3, "slow")])
+    failed = attempt_on([fail, functools.partial(work, 3.07, "slow")])
     if any(map(inspect.iscoroutine, _as_list(outcome.value) or ())):
         for each in (outcome, twice, little, failed):
             _close(each.value)
@@ -89,14 +96,20 @@ def check(collect: Collect) -> None:
         ),
         (
             _as_list(twice.value)
-            in (["2 s", "call 1", "1 s", "call 2"], ["2 s", "call 2", "1 s", "call 1"]),
+            in [["2.05 s", *calls[:1], "1.03 s", *calls[1:]] for calls in _EITHER_ORDER],
             "also where one is in the list twice, and each call has a result of its own",
-            f"the functions take 2 s, 1.5 s, 1 s, and the same 1.5 s again; {twice}. "
-            + (_KEPT if (_as_list(twice.value) or [])[:3] == _RESULTS else _PLACES),
+            f"the functions take 2.05 s, 1.57 s, 1.03 s, and the same 1.57 s again; {twice}. "
+            + (
+                _KEPT
+                if (_as_list(twice.value) or [])[:3] == _RESULTS
+                else _MORE_PLACES
+                if twice.error is not None and isinstance(leaves_of(twice.error)[0], IndexError)
+                else _PLACES
+            ),
         ),
         (
-            outcome.error is None and math.isclose(outcome.ended, 3),
-            "3 s, 1 s and 2 s of work take 3 s together",
+            outcome.error is None and math.isclose(outcome.ended, 3.07),
+            "3.07 s, 1.03 s and 2.05 s of work take 3.07 s together",
             _why_not_in_time(outcome),
         ),
         (
@@ -113,18 +126,21 @@ def check(collect: Collect) -> None:
             ),
         ),
         (
-            nothing.ended == 0 and math.isclose(twice.ended, 2),
+            nothing.ended == 0 and math.isclose(twice.ended, 2.05),
             "it comes back when the last one is done, no later",
             (
                 f"for an empty list it came back after {nothing.ended:g} s, and after "
-                f"{twice.ended:g} s where the longest takes 2 s. The end of the nursery waits; "
+                f"{twice.ended:g} s where the longest takes 2.05 s. The end of the nursery waits; "
                 "write no `sleep`."
             ),
         ),
         (
-            _has_oserror(failed.error),
+            failed.error is not None and leaves_of(failed.error) == [error],
             "the error of a function comes out",
-            f"one function raised an OSError, and {failed}. Do not catch it.",
+            (
+                f"one function raised {error!r}, and {failed}. Do not catch it; that very object "
+                "comes out by itself, in a group."
+            ),
         ),
     )
 
@@ -138,12 +154,6 @@ def _close(value: object) -> None:
 
 def _as_list(value: object) -> list[Any] | None:
     return list(value) if isinstance(value, (list, tuple)) else None
-
-
-def _has_oserror(error: BaseException | None) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(OSError) is not None
-    return isinstance(error, OSError)
 
 
 def _why_nothing(outcome: Attempt, called: list[str]) -> str:
@@ -180,6 +190,11 @@ def _why_not_in_order(outcome: Attempt) -> str:
             "the list is empty: no child has written its result into it, or it was copied too "
             f"early. {_TOO_EARLY}"
         )
+    if _as_list(outcome.value) == [None] * len(_RESULTS) and outcome.ended == 0:
+        return (
+            "all were cancelled before they could bring anything. Nobody needs to cancel: the "
+            "nursery ends by itself when the last child has."
+        )
     if _as_list(outcome.value) == [None] * len(_RESULTS):
         return f"start_soon gives back nothing; each child writes down its result. {_TOO_EARLY}"
     if _as_list(outcome.value) == ["quick", "middle", "slow"]:
@@ -190,9 +205,15 @@ def _why_not_in_order(outcome: Attempt) -> str:
 
 
 def _why_not_in_time(outcome: Attempt) -> str:
-    if outcome.ended == 6:
-        return "it took 6 s: they ran one after the other. Start all, and only then wait."
-    return f"{outcome}."
+    if math.isclose(outcome.ended, sum(_SECONDS)):
+        return (
+            f"it took {outcome.ended:g} s: they ran one after the other. Start all, and only then "
+            "wait."
+        )
+    return (
+        f"{outcome}. That is later than the last one: the end of the nursery waits, so nobody has "
+        "to look now and then."
+    )
 
 
 # ---- what people write, and the check must find ----

@@ -21,13 +21,14 @@ import attrs
 import trio
 from helpers import (
     CATCHES_CANCELLED,
+    a_task_swallows,
     attempt,
     came_out_of_the_block,
-    catches_everything,
     leaves_of,
     shortly,
     show,
     show_hint,
+    until_cancelled,
     verdict,
     why_it_failed,
 )
@@ -457,12 +458,13 @@ def show_trace(name: str) -> None:
     print(f"  Run {_result_of(trace)}")
 
 
-async def _cancelled_at_3_s(run_group: RunGroupFn) -> bool:
-    async def nothing(error: BaseException | None) -> None:
-        pass
+async def _nothing(error: BaseException | None) -> None:
+    pass
 
+
+async def _cancelled_at_3_s(run_group: RunGroupFn) -> bool:
     with trio.move_on_after(3) as scope:
-        await run_group([(trio.sleep_forever, nothing), (trio.sleep_forever, nothing)])
+        await run_group([(trio.sleep_forever, _nothing), (trio.sleep_forever, _nothing)])
     return scope.cancelled_caught
 
 
@@ -495,7 +497,7 @@ def check(run_group: RunGroupFn) -> None:
             )
             return
         print("  at the same time. This is a run group.")
-        if catches_everything(run_group):
+        if a_task_swallows(run_group, [(until_cancelled, _nothing)]):
             show(CATCHES_CANCELLED)
         return
     first = differing[0]

@@ -19,10 +19,12 @@ import signal
 import textwrap
 import threading
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any
+from unittest import mock
 from xml.sax.saxutils import escape
 
 import attrs
@@ -346,8 +348,8 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
         return f"{told}. Waiting for an event is `await event.wait()`."
     if "must derive from BaseException" in text:
         return (
-            f"{told}. What you raise is no exception: None, if the first one returned. Write "
-            "`if error is not None: raise error`."
+            f"{told}. What you raise is no exception. Is it None, for want of an error? Write "
+            "`if error is not None: raise error`. Or a text, or what the error is kept in?"
         )
     if "'coroutine' object is not callable" in text:
         return (
@@ -359,7 +361,8 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
     if "asyncio" in text or "event loop" in text or "create_future" in text:
         return (
             "that is asyncio's, which does not work in trio: in place of `asyncio.gather` open a "
-            "nursery; trio.sleep and trio.Event are its own."
+            "nursery, and a cancel scope in place of `wait_for` or `shield`; trio.sleep and "
+            "trio.Event are trio's own."
         )
     if "start_soon() got an unexpected keyword argument" in text:
         return "start_soon passes on arguments by position only: `start_soon(one, i, f)`."
@@ -426,21 +429,61 @@ def verdict(*demands: tuple[object, str, str]) -> None:
 
 
 CATCHES_CANCELLED = (
-    "One thing more. `BaseException` is `Cancelled`, too. If yours catches it and goes on, nothing "
-    "is lost here, for the nursery raises it once more; but as a rule let it through, and catch "
-    "`Exception`."
+    "One thing more. A task of yours catches `Cancelled` and goes on, as a bare `except` does, or "
+    "`except BaseException`. Nothing is lost here, for the nursery raises it once more; but as a "
+    "rule let it through, and catch `Exception`."
 )
 
 
-def catches_everything(function: Callable[..., object]) -> bool:
-    """Tell whether `BaseException` stands in a function, or in one inside it."""
-    codes = [function.__code__]
-    while codes:
-        code = codes.pop()
-        if "BaseException" in code.co_names:
-            return True
-        codes += [const for const in code.co_consts if inspect.iscode(const)]
-    return False
+async def until_cancelled() -> None:
+    """Sleep for ever; `a_task_swallows` knows in which task."""
+    try:
+        await trio.sleep_forever()
+    except trio.Cancelled:
+        _told_to_stop.add(trio.lowlevel.current_task())
+        raise
+
+
+_told_to_stop: weakref.WeakSet[trio.lowlevel.Task] = weakref.WeakSet()
+
+
+def a_task_swallows(async_fn: Callable[..., Awaitable[object]], *args: object) -> bool:
+    """Cancel a call from outside; tell whether a task in it got `Cancelled`, and returned.
+
+    `args` lead to `until_cancelled`.
+    """
+    swallowed = False
+    open_nursery = trio.open_nursery
+
+    @attrs.frozen
+    class Watched:
+        nursery: trio.Nursery
+
+        def start_soon(self, child: Callable[..., Awaitable[object]], *args: object) -> None:
+            self.nursery.start_soon(self.watch, child, args)
+
+        async def watch(
+            self, child: Callable[..., Awaitable[object]], args: tuple[object, ...]
+        ) -> None:
+            nonlocal swallowed
+            await child(*args)
+            swallowed |= trio.lowlevel.current_task() in _told_to_stop
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.nursery, name)
+
+    @asynccontextmanager
+    async def watched(**options: Any) -> AsyncIterator[Watched]:
+        async with open_nursery(**options) as nursery:
+            yield Watched(nursery)
+
+    async def main() -> None:
+        with trio.move_on_after(1):
+            await async_fn(*args)
+
+    with mock.patch.object(trio, "open_nursery", watched):
+        attempt(main)
+    return swallowed
 
 
 def show_hint(hint: str) -> None:
@@ -451,6 +494,9 @@ def show_hint(hint: str) -> None:
 def show(text: str) -> None:
     """Print it in lines that fit below a cell: Jupyter would break them within a word."""
     print("", *textwrap.wrap(text, 88, break_on_hyphens=False), sep="\n")
+
+
+STUB_IS_LEFT = "(Is all that there? Then the line still stands below it.)"
 
 
 # ---- a picture of what tasks do ----

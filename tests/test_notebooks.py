@@ -377,6 +377,252 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["the function and its arguments", "!incorrect!"],
     ),
     (
+        "02 looks every second",
+        "check(collect)",
+        """
+        async def collect(functions):
+            results = {}
+            async def one(i, f):
+                results[i] = await f()
+            async with trio.open_nursery() as nursery:
+                for i, f in enumerate(functions):
+                    nursery.start_soon(one, i, f)
+                while len(results) < len(functions):
+                    await trio.sleep(1)
+            return [results[i] for i in range(len(functions))]
+        """,
+        ["✗ 3.07 s, 1.03 s and 2.05 s", "after 4 s", "look now and then"],
+    ),
+    (
+        "02 raises a copy",
+        "check(collect)",
+        """
+        async def collect(functions):
+            results = [None] * len(functions)
+            async def one(i, f):
+                try:
+                    results[i] = await f()
+                except OSError:
+                    raise OSError("no network")
+            async with trio.open_nursery() as nursery:
+                for i, f in enumerate(functions):
+                    nursery.start_soon(one, i, f)
+            return results
+        """,
+        ["✗ the error of a function", "that very object"],
+    ),
+    (
+        "02 cancels all",
+        "check(collect)",
+        """
+        async def collect(functions):
+            results = [None] * len(functions)
+            async def one(i, f):
+                results[i] = await f()
+            async with trio.open_nursery() as nursery:
+                for i, f in enumerate(functions):
+                    nursery.start_soon(one, i, f)
+                nursery.cancel_scope.cancel()
+            return results
+        """,
+        ["Nobody needs to cancel", "!start_soon gives back nothing"],
+    ),
+    (
+        "02 has three places",
+        "check(collect)",
+        """
+        async def collect(functions):
+            results = [None, None, None]
+            async def one(i, f):
+                results[i] = await f()
+            async with trio.open_nursery() as nursery:
+                for i, f in enumerate(functions):
+                    nursery.start_soon(one, i, f)
+            return results
+        """,
+        ["`[None] * len(functions)`"],
+    ),
+    (
+        "02 has the stub's line left",
+        "check(collect)",
+        """
+        async def collect(functions):
+            results = [None] * len(functions)
+            async def one(i, f):
+                results[i] = await f()
+            async with trio.open_nursery() as nursery:
+                for i, f in enumerate(functions):
+                    nursery.start_soon(one, i, f)
+            raise NotImplementedError
+            return results
+        """,
+        ["the line still stands below it"],
+    ),
+    (
+        "03 loses what the work brought",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            result = error = None
+            try:
+                result = await work()
+            except BaseException as exc:
+                error = exc
+            with trio.move_on_after(2, shield=True):
+                await clean_up()
+            await trio.sleep(0)
+            if error is not None:
+                raise error
+            return result
+        """,
+        ["✗ even then, what had come of the work comes out", "an `await` behind the clean-up"],
+    ),
+    (
+        "03 has a checkpoint before the shield",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            try:
+                return await work()
+            finally:
+                await trio.sleep(0)
+                with trio.move_on_after(2, shield=True):
+                    await clean_up()
+        """,
+        ["was never called", "an `await` before the shield"],
+    ),
+    (
+        "03 takes its time after an error",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            try:
+                result = await work()
+            except BaseException:
+                with trio.move_on_after(2, shield=True):
+                    await clean_up()
+                    await trio.sleep(2)
+                raise
+            with trio.move_on_after(2, shield=True):
+                await clean_up()
+            return result
+        """,
+        ["it was done at 1.6 s, and with_clean_up came back at 3.03 s"],
+    ),
+    (
+        "03 looks now and then",
+        "check(with_clean_up)",
+        """
+        async def with_clean_up(work, clean_up):
+            try:
+                return await work()
+            finally:
+                done = []
+                async def one():
+                    await clean_up()
+                    done.append(True)
+                async with trio.open_nursery() as nursery:
+                    nursery.cancel_scope.shield = True
+                    nursery.start_soon(one)
+                    for _ in range(4):
+                        if done:
+                            break
+                        await trio.sleep(0.5)
+                    nursery.cancel_scope.cancel()
+        """,
+        ["✗ a clean-up that is done keeps nobody waiting", "came back at 2.03 s"],
+    ),
+    (
+        "04 looks now and then",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            errors, done = [], []
+            async def one(f):
+                try:
+                    await f()
+                except Exception as error:
+                    errors.append(error)
+                done.append(f)
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+                while not errors and len(done) < len(async_fns):
+                    await trio.sleep(1)
+                nursery.cancel_scope.cancel()
+            if errors:
+                raise errors[0]
+        """,
+        ["came back at 2 s instead of 1.03 s"],
+    ),
+    (
+        "04 calls the last one for all",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            errors = []
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    async def one():
+                        try:
+                            await f()
+                        except Exception as error:
+                            errors.append(error)
+                            nursery.cancel_scope.cancel()
+                    nursery.start_soon(one)
+            if errors:
+                raise errors[0]
+        """,
+        ["Pass it as an argument of start_soon"],
+    ),
+    (
+        "04 waits for ever for nobody",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            errors = []
+            done = trio.Event()
+            left = len(async_fns)
+            async def one(f):
+                nonlocal left
+                try:
+                    await f()
+                except Exception as error:
+                    errors.append(error)
+                left -= 1
+                if errors or left == 0:
+                    done.set()
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+                await done.wait()
+                nursery.cancel_scope.cancel()
+            if errors:
+                raise errors[0]
+        """,
+        ["✗ without functions it comes back", "never came back"],
+    ),
+    (
+        "04 raises a text",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            errors = []
+            async def one(f):
+                try:
+                    await f()
+                except Exception as error:
+                    errors.append(str(error))
+                    nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            if errors:
+                raise errors[0]
+        """,
+        ["no exception", "a text"],
+    ),
+    (
         "02 awaits start_soon",
         "check(collect)",
         """
@@ -1745,7 +1991,7 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "            async with trio.open_nursery() as nursery:\n"
         "                nursery.start_soon(clean_up)\n                await trio.sleep(2)\n"
         "                nursery.cancel_scope.cancel()",
-        ["✗ a clean-up that is done keeps nobody waiting", "came back at 3 s"],
+        ["✗ a clean-up that is done keeps nobody waiting", "came back at 3.03 s"],
     ),
     (
         "04 forgets nonlocal",
@@ -2541,12 +2787,31 @@ def test_a_hint_names_the_cause(
 def test_one_hint_more_for_who_catches_cancelled() -> None:
     for number, name in (("04", "first_error"), ("05", "run_group")):
         solution = Path(module_of("solution", number).__file__ or "").read_text(encoding="utf-8")
-        wider = solution.replace("except Exception", "except BaseException")
-        assert wider != solution
-        for source, told in (solution, False), (wider, True):
+        [handler] = re.findall(r"( *)except Exception as (\w+):", solution)
+        line = "{}except Exception as {}:".format(*handler)
+        for instead, told in (
+            (line, False),
+            (line.replace("Exception", "BaseException"), True),
+            (line.replace("Exception", "(Exception, trio.Cancelled)"), True),
+            ("{0}except:\n{0}    import sys; {1} = sys.exc_info()[1]".format(*handler), True),
+            ("{0}except trio.Cancelled:\n{0}    raise\n".format(*handler) + line, False),
+        ):
+            source = solution.replace(line, instead)
             shown = shown_for(module_of("exercises", number), f"check({name})", source)
             assert "✗" not in shown
-            assert ("`BaseException` is `Cancelled`, too" in " ".join(shown.split())) == told
+            assert ("catches `Cancelled` and goes on" in " ".join(shown.split())) == told, source
+
+
+def test_an_answer_may_be_any_callable() -> None:
+    for number, name in (("04", "first_error"), ("05", "run_group")):
+        source = Path(module_of("solution", number).__file__ or "").read_text(encoding="utf-8")
+        for made in (
+            f"import functools\n{name} = functools.partial({name})",
+            f"class Answer:\n    async def __call__(self, *args):\n        return await f(*args)\n"
+            f"f = {name}\n{name} = Answer()",
+        ):
+            shown = shown_for(module_of("exercises", number), f"check({name})", f"{source}\n{made}")
+            assert "✗" not in shown
 
 
 def test_what_is_asyncios_is_named_where_jupyters_loop_runs() -> None:
