@@ -42,7 +42,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_rungroup import Record, RunGroup, _group
+from trio_rungroup import Record, RunGroup, _graces, _group
 from trio_rungroup._record import Facts
 
 Execute = Callable[[], Awaitable[object]]
@@ -2344,7 +2344,7 @@ async def test_promise_12_many_bare_exceptions_during_a_stop_cost_no_more_than_o
         assert isinstance(await raised_by(group), Bare)
     assert len(caplog.records) == number - 1
     assert cancels.number < 4 * number
-    walks = count_calls(_group._end_graces_inside.__code__)  # each looks at all tasks
+    walks = count_calls(_graces.end_graces_inside.__code__)  # each looks at all tasks
     with walks:
         assert isinstance(await raised_by(group), Bare)
     assert walks.number == 1
@@ -2941,7 +2941,7 @@ async def test_promise_6_where_the_stack_is_too_full_to_begin_this_is_what_is_ra
             await group.run()
 
     raised, levels = list[type[BaseException]](), sys.getrecursionlimit() - len(inspect.stack(0))
-    before = {**_group._running}  # another test may have broken off a run
+    before = {**_graces.runs_under_way}  # another test may have broken off a run
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # at some depth, trio forgets to begin a task
         for spared in (*range(50), 800):  # coverage needs some, too
@@ -2951,7 +2951,7 @@ async def test_promise_6_where_the_stack_is_too_full_to_begin_this_is_what_is_ra
                 await run_deep(levels - spared, group)
             except BaseException as error:
                 raised.append(type(error))
-            assert _group._running == before
+            assert _graces.runs_under_way == before
         gc.collect()  # here: such a task would say in a later test that it was never awaited
     assert 0 < len(raised) <= 50
     assert set(raised) == {RecursionError}
@@ -3937,7 +3937,7 @@ def test_promise_19_ctrl_c_strikes_while_trio_moves_a_run_to_a_nursery_that_is_c
 ) -> None:
     # trio's started() does that, called by the user, who is not protected; and so it calls our
     # abort function there.
-    begin_stop, called = _group._Run.begin_stop, list[object]()
+    begin_stop, called = _group.Run.begin_stop, list[object]()
 
     def strike(self: Any, *args: Any, **kwargs: Any) -> None:
         if not self.stopped:
@@ -3949,7 +3949,7 @@ def test_promise_19_ctrl_c_strikes_while_trio_moves_a_run_to_a_nursery_that_is_c
         group.add(trio.sleep_forever, called.append)
         async with trio.open_nursery() as nursery:
             await nursery.start(group.run)
-            monkeypatch.setattr(_group._Run, "begin_stop", strike)
+            monkeypatch.setattr(_group.Run, "begin_stop", strike)
             task_status.started()
 
     async def watch() -> None:

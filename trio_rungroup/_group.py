@@ -3,33 +3,21 @@
     The first actor to exit settles the result; every actor is then interrupted; `run()`
     comes back when the last one has exited.
 
-Where to begin. `_Run.drive` carries out the rule, in five steps; `_Run.run_actor` is what each
+Where to begin. `Run.drive` carries out the rule, in five steps; `Run.run_actor` is what each
 actor's task does. The rest serves these two, most of it in rare cases: a long stop, a second
 request to stop, groups in groups, Ctrl-C.
 
-How it works. Each actor is a task in the one nursery of `_Run.drive`. An actor's exception
+How it works. Each actor is a task in the one nursery of `Run.drive`. An actor's exception
 is captured in its own task (an exception that reached the nursery would cancel everybody
 before any interrupt could run), so the nursery closes quietly and the result is raised
 after it, as itself. Three kinds of task take part:
 
-- an actor's task (`_Run.run_actor`) runs one actor and records how it exited;
-- the calling task (`_Run.drive`) starts them, sleeps until the stop begins, calls the
+- an actor's task (`Run.run_actor`) runs one actor and records how it exited;
+- the calling task (`Run.drive`) starts them, sleeps until the stop begins, calls the
   interrupts, and waits for all to exit: it is the one in which a cancellation from outside, or
-  Ctrl-C, becomes a stop. If the stop is long, it ends graces and warns (`_Watch`);
-- one more task (`_Run.await_interrupts`) takes over at the first async interrupt, and calls the
+  Ctrl-C, becomes a stop. If the stop is long, it ends graces and warns (`_graces.py`);
+- one more task (`Run.await_interrupts`) takes over at the first async interrupt, and calls the
   rest, so that a slow one cannot keep the calling task from ending graces.
-
-One scope or many. If any actor has an interrupt, or is the `run` of another group, each gets a
-scope (`_Run.scopes`). If not, `scopes` is empty and the nursery's scope stands for all: faster, and
-different only in rare cases. A second request may not reach a group inside (see `RunGroup.run`);
-and, as in any trio nursery, an abort function (which trio calls to end a wait) that fails keeps the
-cancellation from others, a scope left open may go unnoticed, and a task that somebody put among
-ours is cancelled, too.
-
-Groups nest. trio carries a cancellation into a group and those inside it at once, but not through
-the shield of a grace. Each group takes it as a request to stop: as the first, or as the second if
-it is stopping already. It does not see another one after that, since it shields itself, or waits in
-a cancelled nursery. So a run whose graces are over tells the runs inside it (`_end_graces_inside`).
 
 Words. A *request* to stop is a cancellation from *outside* (from around `run()`) or a Ctrl-C. One
 that comes during a stop, whatever began that, is a *second request*: it ends all graces. The
@@ -38,29 +26,32 @@ SystemExit or the like: `run()` never raises it in an ExceptionGroup. An error *
 if nothing did before. A *complaint* is what trio raises about scopes or nurseries left in disorder.
 A *stray* is a `Cancelled` raised though nobody had cancelled the actor.
 
+One scope or many. If any actor has an interrupt, or is the `run` of another group, each gets a
+scope (`Run.scopes`). If not, `scopes` is empty and the nursery's scope stands for all: faster, and
+different only in rare cases (`cancel_all`).
+
 Every function here that trio or the user calls to run a group is protected from Ctrl-C, and so is
 all that it calls in turn: a Ctrl-C then waits for the next checkpoint of the main task, whether or
 not that awaits `run()`. An actor's own code is awaited through `_unprotected`, and obeys at once.
 
 Why so many functions end in `del`: trio makes an actor's `Cancelled` inside our call of `cancel()`,
-so its traceback leads to our frames. What the actor raises while it handles that has it as its
-context, and leads to our frames, too: if one of them held this error, there would be a reference
-cycle. So a function that calls `cancel()`, directly or not, drops errors, and what may lead to one,
-before it returns. And an error is dealt with after its `except` block: inside, it would become the
-context of that `Cancelled`.
+so its traceback leads to our frames, which keep their locals alive. What the actor raises while it
+handles that has it as its context, and leads to our frames, too: if one of them held this error,
+there would be a reference cycle. So a function that calls `cancel()`, directly or not, drops
+errors, and what may lead to one, before it returns. And an error is dealt with after its `except`
+block: inside, it would become the context of that `Cancelled`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import heapq
 import inspect
+import itertools
 import logging
 import math
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, Final, TypeAlias, TypeVar, final
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, final
 
 import attrs
 import trio
@@ -85,23 +76,23 @@ from ._errors import (
     traceback_of,
     without_cancelled,
 )
-from ._record import ALL_RETURNED, Facts, How, Record, class_name, describe, seconds, shorten
-from ._where import where
+from ._graces import (
+    ALL_GRACES_OVER,
+    SECOND_REQUEST,
+    Watch,
+    actor_around_is_out_of_grace,
+    end_all_graces,
+    end_graces_inside,
+    runs_under_way,
+)
+from ._record import ALL_RETURNED, Facts, How, Record, class_name, describe, shorten
 
 _log: Final = logging.getLogger("trio_rungroup")
-_PATIENCE: Final = 10.0  # seconds that a stop may take before we log what it waits for
 _MOST_NOTED: Final = 100  # later errors that fit into a note
 _CALLER: Final = "the task that awaits run()"
 _LOG_HANDLER: Final = "a handler of the log"
 _INTERRUPTS_TASK: Final = "<interrupts of a RunGroup>"
-# Reasons for a stop, or a cancellation.
 _CANCELLED_OUTSIDE: Final = "run() is cancelled from outside"
-_SECOND_REQUEST: Final = "asked a second time to stop"
-_GRACE_OVER: Final = "its grace has ended"
-_ALL_GRACES_OVER: Final = "all graces have ended in the group around this one"
-
-# The runs that are under way, by nursery, for those around them and inside them: groups nest.
-_running: Final[dict[object, _Run]] = {}
 
 _ExecuteT = TypeVar("_ExecuteT", bound=Callable[..., Awaitable[object]])
 _Coroutine: TypeAlias = Coroutine[Any, Any, object]
@@ -121,16 +112,16 @@ class _Actors:
     graces: list[float]
     may_return: set[int]  # added with ends_group=False
     reporting: set[int]  # added with reports_started=True
+    need_scopes: bool  # "One scope or many", above
 
     numbers: dict[str, int]  # the last one given for each name: for unique_name()
-    adding: bool  # whether one is half added
 
     __slots__ = tuple(__annotations__)
 
     def __init__(self) -> None:
         self.names, self.executes, self.interrupts, self.graces = [], [], [], []
         self.may_return, self.reporting = set(), set()
-        self.numbers, self.adding = {}, False
+        self.need_scopes, self.numbers = False, {}
 
     def forget_half_added(self) -> None:
         """Drop what was left by an `add` that raised, or that Ctrl-C ended.
@@ -184,8 +175,7 @@ class RunGroup:
     record: Record | None = attrs.field(default=None, init=False)
 
     _actors: _Actors = attrs.field(factory=_Actors, init=False)
-    _needs_scopes: bool = attrs.field(default=False, init=False)  # "One scope or many", above
-    _current: _Run | None = attrs.field(default=None, init=False)
+    _current: Run | None = attrs.field(default=None, init=False)
 
     def __repr__(self) -> str:
         state = "running" if self._current is not None else "not running"
@@ -262,15 +252,13 @@ class RunGroup:
                     f"grace={grace:g} needs an interrupt to follow: without one the actor is "
                     "cancelled at once; leave it out, or write add(execute, interrupt, grace=...)"
                 )
-        actors = self._actors
-        if actors.adding:
+        actors, index = self._actors, len(self._actors.names)
+        if len(actors.executes) > index:
             actors.forget_half_added()
-        actors.adding = True
+        actors.executes.append(execute)
         name = unique_name(actors.numbers, execute, name)
         if interrupt is not None or _is_run_of_a_group(execute):
-            self._needs_scopes = True
-        index = len(actors.names)
-        actors.executes.append(execute)
+            actors.need_scopes = True
         actors.interrupts.append(interrupt)
         actors.graces.append(grace)
         if not ends_group:
@@ -278,7 +266,6 @@ class RunGroup:
         if reports_started:
             actors.reporting.add(index)
         actors.names.append(name)  # last: now it counts
-        actors.adding = False
         return execute
 
     @enable_ki_protection
@@ -341,13 +328,11 @@ class RunGroup:
                 "this RunGroup is already running; wait for run() to come back, or make "
                 "another RunGroup"
             )
-        run = self._current = _Run(
-            self._actors, as_grace(self.grace), task_status, needs_scopes=self._needs_scopes
-        )
+        run = self._current = Run(self._actors, as_grace(self.grace), task_status)
         self.record = run.record
         value = error = context = None
         try:
-            value, error = await (run.drive() if run.number else run.drive_nobody())
+            value, error = await run.drive()
             if error is None:
                 return value
             # Where run() is called inside an except block, `raise` would make the exception
@@ -403,8 +388,16 @@ def _is_run_of_a_group(execute: object) -> bool:
     return isinstance(execute, types.MethodType) and execute.__func__ is RunGroup.run
 
 
+class _Awaited(NamedTuple):
+    """An async interrupt that is being awaited."""
+
+    actor: int
+    scope: trio.CancelScope
+    task: trio.lowlevel.Task
+
+
 @final
-class _Run:
+class Run:
     """One run of a group: who is still active, why it stops, what comes out of it."""
 
     actors: _Actors
@@ -424,13 +417,13 @@ class _Run:
     not_begun: int  # actors whose execute is still to be called
     started_values: dict[str, object]  # what those that report it have called started() with
     # Given by nursery.start(group.run): who is told when all have begun, and have reported it where
-    # they do. not_reported counts those that have yet to; without nursery.start it stays below 0.
+    # they do. not_reported counts those that have yet to; it begins at -1, and falls, where nobody
+    # has asked.
     task_status: trio.TaskStatus[dict[str, object]]
     not_reported: int
 
-    # Of the actor whose task is running right now: another may overwrite them at the next await. As
-    # locals of each actor's task they would take 8 bytes each, as long as it runs.
-    last_called: _Coroutine | None
+    # Of the actor whose task is running right now: another may overwrite them at the next await.
+    # Not locals of that task: _actor_in() makes a copy of those, which would be part of a cycle.
     returned: object
     raised: BaseException | None
 
@@ -439,22 +432,18 @@ class _Run:
     stopped_at: float
     cause: BaseException | None  # for the interrupts
     cancelled_outside: bool
-    not_interrupted: Iterator[int]  # the actors whose turn is still to come
     # What an actor raises during the stop is a later error; but if it was being cancelled from
     # outside, it takes the place of that `Cancelled`. So it matters who cancelled it first: those
     # below this index that have no interrupt, this run's stop did.
     cancelled_by_us_below: int
-    # Of the async interrupt that is being awaited: its scope (None: there is none), its actor, and
-    # the task that awaits it.
-    interrupt_scope: trio.CancelScope | None
-    awaited_index: int
-    interrupts_task: trio.lowlevel.Task
-    group_deadline: float  # end of the group's own grace; infinite until the interrupts are called
-    outer_deadline: float  # of a timeout around run() that trio will not tell us of: cancel_all()
-    watch: _Watch | None  # over a stop that lasts
-    graces_over: str | None  # why they are
-    graces_ended_at: float
-    told_graces_are_over: bool  # by a run around this one, where no second request gets through
+    awaited: _Awaited | None  # the async interrupt that is being awaited
+    watch: Watch | None  # over a stop that lasts
+    graces_end: float  # when all graces end together, or have ended; known once the stop has begun
+    graces_over: bool  # whether end_all_graces() has been called
+    # Told by a run around this one, where no second request gets through. The watch acts on it: a
+    # call of end_all_graces() would recurse through hundreds of groups, and would end the graces of
+    # one that the user shields.
+    told_graces_are_over: bool
 
     # The result, in order of precedence. Between error and stray comes a cancellation from outside,
     # kept nowhere: drive() asks trio for it.
@@ -471,12 +460,7 @@ class _Run:
     __slots__ = tuple(__annotations__)
 
     def __init__(
-        self,
-        actors: _Actors,
-        grace: float,
-        task_status: trio.TaskStatus[dict[str, object]],
-        *,
-        needs_scopes: bool,
+        self, actors: _Actors, grace: float, task_status: trio.TaskStatus[dict[str, object]]
     ) -> None:
         self.actors = actors
         self.number = self.active = self.not_begun = len(actors.names)
@@ -491,13 +475,13 @@ class _Run:
         self.started_values, self.scopes, self.later = {}, [], []
         self.not_reported = -1
         self.cancelled_by_us_below = 0
-        self.stopped = self.cancelled_outside = self.told_graces_are_over = False
-        self.group_deadline = self.outer_deadline = self.graces_ended_at = math.inf
-        self.interrupt_scope = self.watch = self.graces_over = None
-        self.last_called = self.returned = self.raised = None
-        self.bare = self.error = self.stray = self.cause = self.value = None
+        self.stopped = self.cancelled_outside = False
+        self.graces_over = self.told_graces_are_over = False
+        self.awaited = self.watch = None
+        self.returned = self.raised = self.cause = None
+        self.bare = self.error = self.stray = self.value = None
         self.bare_raiser = self.error_raiser = _CALLER
-        if needs_scopes:
+        if actors.need_scopes:
             # An actor with its own interrupt and a finite grace is given time to stop in
             # order, whatever is cancelled around run(): it has to be shielded before.
             is_finite = grace < math.inf
@@ -519,7 +503,7 @@ class _Run:
             # Strict, whatever trio.run() was told: complaints come as a group.
             async with trio.open_nursery(strict_exception_groups=True) as self.nursery:
                 # Run each actor.
-                _running[self.nursery] = self
+                runs_under_way[self.nursery] = self
                 self.start_all()
                 # Wait for the first to exit, or for a request to stop.
                 await self.wait_for_stop()
@@ -555,32 +539,21 @@ class _Run:
         finally:
             del error, complaints
 
-    async def drive_nobody(self) -> tuple[None, BaseException | None]:
-        """Do what remains to be done for a group without actors."""
-        error: BaseException | None = None
-        try:
-            await trio.lowlevel.checkpoint()
-            self.task_status.started({})
-        except BaseException as exc:  # noqa: BLE001 - handed back
-            error = exc
-        self.record.ended = self.now()
-        self.conclude(error)
-        try:
-            return None, error
-        finally:
-            del error
-
     def start_all(self) -> None:
         if self.task_status is not trio.TASK_STATUS_IGNORED:
             self.not_reported = len(self.reporters())
         start_soon, names = self.nursery.start_soon, self.actors.names
         for index in range(self.number):
             start_soon(self.run_actor, index, name=names[index])
+        if not self.number:
+            if self.not_reported == 0:
+                self.forward_started()
+            self.stop(None, reason=ALL_RETURNED)
 
     async def wait_for_stop(self) -> None:
         # An actor whose grace is over may run this group to clean up. Then we are cancelled from
         # the start, and will hear of no second request: our graces end as the stop begins.
-        is_out_of_grace = _actor_around_is_out_of_grace(self.caller) and _is_cancelled()
+        is_out_of_grace = actor_around_is_out_of_grace(self.caller) and _is_cancelled()
         error: BaseException | None = None
         try:
             if not self.stopped:  # a trio instrument may stop us before we sleep
@@ -591,7 +564,7 @@ class _Run:
             self.asked_to_stop(error, begins=True)
             del error
         if is_out_of_grace:
-            self.end_all_graces(_ALL_GRACES_OVER)
+            end_all_graces(self, ALL_GRACES_OVER)
 
     async def look_for_second_request(self) -> None:
         """Take a cancellation that has come since something else began the stop."""
@@ -602,31 +575,38 @@ class _Run:
 
     def interrupt_all(self) -> None:
         """Cancel all, or call the interrupts until there is one to be awaited."""
-        self.group_deadline = self.stopped_at + self.grace
         if not self.scopes:
             self.cancel_all()
             return
-        self.not_interrupted = iter(range(self.number))
-        pending = self.call_interrupts(is_cancelled=self.cancelled_outside)
-        if pending is not None:
+        calls = self.call_interrupts()
+        first = next(calls, None)
+        if first is not None:
             self.active += 1
-            self.nursery.start_soon(self.await_interrupts, pending, name=_INTERRUPTS_TASK)
+            calls = itertools.chain([first], calls)
+            self.nursery.start_soon(self.await_interrupts, calls, name=_INTERRUPTS_TASK)
 
     def cancel_all(self) -> None:
-        """Cancel all at once, where the nursery's scope stands for them."""
+        """Cancel all at once, where the nursery's scope stands for them.
+
+        What differs from a scope for each: a second request may not reach a group inside (see
+        `RunGroup.run`); and, as in any trio nursery, an abort function (which trio calls to end a
+        wait) that fails keeps the cancellation from others, a scope left open may go unnoticed, and
+        a task that somebody put among ours is cancelled, too.
+        """
         self.facts.interrupted = [self.now()] * self.number
         if not self.cancelled_outside:
             self.cancelled_by_us_below = self.number
-            # Once its scope is cancelled, we see nothing of what is around the nursery. Asked
-            # only for groups inside, since it asks all scopes around us, which may be many.
-            if len(_running) > 1 and any(t.child_nurseries for t in self.nursery.child_tasks):
-                self.outer_deadline = _effective_deadline()
+            # Once its scope is cancelled, we see nothing of what is around the nursery, such as a
+            # timeout. Asked only for groups inside, since it asks all scopes around us, which may
+            # be many.
+            if len(runs_under_way) > 1 and any(t.child_nurseries for t in self.nursery.child_tasks):
+                self.graces_end = min(self.graces_end, _effective_deadline())
         error = _error_of_cancelling(self.nursery.cancel_scope, self.cancel_reason())
         if error is not None:  # trio stops half-way then, and no one else can go on for it
             self.keep("an abort function", error, settles=False)
             del error
-        if self.graces_over is not None:  # before this could reach the groups inside
-            _end_graces_inside(self.nursery.child_tasks)
+        if self.graces_over:  # before this could reach the groups inside
+            end_graces_inside(self.nursery.child_tasks)
 
     async def wait_for_all(self) -> None:
         # Usually all have exited within a tick, or two if they do something on their way. To wait
@@ -635,71 +615,23 @@ class _Run:
             if self.active:
                 await trio.lowlevel.cancel_shielded_checkpoint()
         if self.active:
-            self.watch = _Watch(self)
+            self.watch = Watch(self)
             await self.watch.until_all_have_exited()
-
-    def sleep(self) -> Awaitable[object]:
-        """Sleep until `wake()`; only the calling task does, and awaits this at once."""
-        self.caller.custom_sleep_data = self  # trio clears it whenever it reschedules the task
-        return trio.lowlevel.wait_task_rescheduled(self.abort_sleep)  # noqa: ASYNC105
-
-    def wake(self) -> None:
-        if self.caller.custom_sleep_data is self:
-            trio.lowlevel.reschedule(self.caller)
-
-    @enable_ki_protection  # trio's started() may call this, and is not protected
-    def abort_sleep(self, _: object) -> trio.lowlevel.Abort:
-        # The abort function of our sleep: trio calls it the moment a cancellation or Ctrl-C reaches
-        # us, before another task runs. So the stop begins here, and asked_to_stop() will learn what
-        # came. In the stop, deadlines of the watch and second requests come this way, too: no-ops.
-        self.begin_stop(None, None, _CANCELLED_OUTSIDE)
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def asked_to_stop(self, error: BaseException, *, begins: bool, who: str = _CALLER) -> None:
-        """Act on a request to stop: a cancellation from outside, or Ctrl-C."""
-        reason = _CANCELLED_OUTSIDE
-        if is_a(error, trio.Cancelled):
-            self.cancelled_outside = True
-        else:
-            reason = f"{class_name(error)} in {who}"
-            # A second Ctrl-C adds nothing to what is known; it ends the graces.
-            if not (is_a(error, KeyboardInterrupt) and is_a(self.bare, type(error))):
-                self.keep(who, error, settles=True, begins=begins)
-        if begins:
-            self.stop(error)  # unless abort_sleep() has begun it, which did not know these:
-            self.cause, self.record.reason = error, reason
-        elif not is_a(error, Exception):  # an Exception comes from a task status
-            self.end_all_graces(_SECOND_REQUEST)
-        del error
-
-    def now(self) -> float:
-        """Tell how many seconds ago the run began."""
-        return self.clock.current_time() - self.start
-
-    def name(self, index: int) -> str:
-        """Name an actor, for people."""
-        return repr(shorten(self.actors.names[index]))
-
-    def who(self, index: int) -> str:
-        return f"actor {self.name(index)}"
-
-    def has_exited(self, index: int) -> bool:
-        return self.facts.exited[index] < math.inf
 
     # ---- a task for each actor ----
 
     @enable_ki_protection
     async def run_actor(self, index: int) -> None:
         """Run one actor; whatever it does, record its exit and let nothing out."""
+        coroutine: _Coroutine | None = None
         try:
-            self.returned = await _unprotected(self.begin(index))
+            coroutine = self.begin(index)
+            self.returned = await _unprotected(coroutine)
         except BaseException as exc:  # noqa: BLE001 - recorded below
             self.raised = exc
-        # From here on no other task runs (only begin_anyway() awaits): what is on `self` is this
-        # actor's. So is `last_called` if Ctrl-C came before the first line of its coroutine. Else
-        # it may be another's, but that has begun, and begin_anyway() hands the error back.
-        if type(self.raised) is KeyboardInterrupt and self.last_called is not None:
-            self.raised = await self.begin_anyway(self.last_called, self.raised, self.who(index))
+        # From here on no other task runs (only begin_anyway() awaits): what is on `self` is ours.
+        if type(self.raised) is KeyboardInterrupt and coroutine is not None:
+            self.raised = await self.begin_anyway(coroutine, self.raised, self.who(index))
         if self.scopes:
             self.leave_scope(index)
         self.record_exit(index)
@@ -720,7 +652,6 @@ class _Run:
             result = execute()
         if not isinstance(result, types.CoroutineType):  # sparing a call
             result = as_coroutine(result, execute)
-        self.last_called = result
         return result  # pyright: ignore[reportUnknownVariableType]
 
     def leave_scope(self, index: int) -> None:
@@ -761,6 +692,7 @@ class _Run:
             self.keep(self.who(index), error, settles=settles, begins=before_stop)
             del error
         facts.how[index] = how
+        # What it means for the group.
         if not before_stop:
             if self.active == 0:
                 self.wake()
@@ -789,10 +721,255 @@ class _Run:
         Its error then replaces the `Cancelled` that `run()` would raise.
         """
         if self.cause is not None and without_cancelled(self.cause) is None:
-            return True  # that began the stop, here or in the group around this one
+            return True  # a `Cancelled` began the stop; or the group around this one passed it on
         if self.actors.interrupts[index] is None and index < self.cancelled_by_us_below:
             return False
         return self.cancelled_outside or _is_cancelled()
+
+    # ---- how the stop begins ----
+
+    def stop(
+        self,
+        cause: BaseException | None,
+        *,
+        first: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Begin the stop; the calling task carries it out in the next tick.
+
+        So an actor whose sleep ends in this very tick can still exit. To carry it out at once would
+        make a run of two actors 7 % faster, and cancel that one.
+        """
+        had_begun = self.stopped
+        self.begin_stop(cause, first, reason)
+        try:
+            self.wake()  # also if it had begun: a cancel that failed has not woken us
+        except BaseException:  # where the stack is full: as if not called, so the next call counts
+            self.stopped = had_begun
+            raise
+
+    def begin_stop(
+        self, cause: BaseException | None, first: int | None, reason: str | None
+    ) -> None:
+        """Write down what began the stop; only the first call counts."""
+        if not self.stopped:
+            self.stopped_at = self.clock.current_time()
+            self.graces_end = self.stopped_at + self.grace
+            self.record.stopped = self.stopped_at - self.start
+            self.cause, self.facts.first, self.record.reason = cause, first, reason
+            self.stopped = True
+
+    def sleep(self) -> Awaitable[object]:
+        """Sleep until `wake()`; only the calling task does, and awaits this at once."""
+        self.caller.custom_sleep_data = self  # trio clears it whenever it reschedules the task
+        return trio.lowlevel.wait_task_rescheduled(self.abort_sleep)  # noqa: ASYNC105
+
+    def wake(self) -> None:
+        if self.caller.custom_sleep_data is self:
+            trio.lowlevel.reschedule(self.caller)
+
+    @enable_ki_protection  # trio's started() may call this, and is not protected
+    def abort_sleep(self, _: object) -> trio.lowlevel.Abort:
+        # The abort function of our sleep: trio calls it the moment a cancellation or Ctrl-C reaches
+        # us, before another task runs. So the stop begins here, and asked_to_stop() will learn what
+        # came. (During a stop, deadlines of the watch and second requests come this way, too, and
+        # begin_stop() ignores all but the first.)
+        self.begin_stop(None, None, _CANCELLED_OUTSIDE)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def asked_to_stop(self, error: BaseException, *, begins: bool, who: str = _CALLER) -> None:
+        """Act on a request to stop: a cancellation from outside, or Ctrl-C."""
+        reason = _CANCELLED_OUTSIDE
+        if is_a(error, trio.Cancelled):
+            self.cancelled_outside = True
+        else:
+            reason = f"{class_name(error)} in {who}"
+            # A second Ctrl-C adds nothing to what is known; it ends the graces.
+            if not (is_a(error, KeyboardInterrupt) and is_a(self.bare, type(error))):
+                self.keep(who, error, settles=True, begins=begins)
+        if begins:
+            self.stop(error)  # usually abort_sleep() has begun it already; now it is known why:
+            self.cause, self.record.reason = error, reason
+        elif not is_a(error, Exception):  # an Exception comes from a task status
+            end_all_graces(self, SECOND_REQUEST)
+        del error
+
+    # ---- the interrupts ----
+
+    def call_interrupts(self) -> Iterator[tuple[int, _Coroutine]]:
+        """Call the interrupts, in the order of `add`; yield each that is to be awaited."""
+        # Whether the current task is cancelled, if that is known: to find out is slow in deeply
+        # nested groups.
+        is_cancelled: bool | None = self.cancelled_outside
+        reason = error = pending = result = None
+        for index in range(self.number):
+            interrupt = self.actors.interrupts[index]
+            self.facts.interrupted[index] = self.now()
+            if self.watch is not None:
+                self.watch.grace_begins(index)
+            if interrupt is None:
+                if is_cancelled is None:
+                    is_cancelled = _is_cancelled()
+                if not is_cancelled:
+                    self.cancelled_by_us_below = index + 1
+                reason = reason or self.cancel_reason()
+                self.cancel(index, reason)
+                continue
+            is_cancelled = None  # an interrupt may cancel what is around us
+            try:
+                result = interrupt(self.cause)
+                if result is not None:
+                    pending = to_await(result, interrupt)
+            except BaseException as exc:  # noqa: BLE001 - kept below
+                error = exc
+            del interrupt
+            result = None  # both may belong to an object that will hold an actor's error
+            if pending is not None:
+                yield index, pending
+                pending = None
+            elif error is not None:
+                self.interrupt_failed(index, error)
+                error = None
+
+    def cancel(self, index: int, reason: str, scope: trio.CancelScope | None = None) -> None:
+        """Cancel an actor, or the interrupt of one; go on if an abort function fails."""
+        error = _error_of_cancelling(scope or self.scopes[index], reason)
+        if error is not None:
+            self.facts.interrupt_errors.setdefault(index, error)
+            self.keep(f"an abort function of {self.who(index)}", error, settles=False)
+            del error
+
+    def cancel_reason(self) -> str:
+        """Say why an actor is cancelled that has no interrupt of its own."""
+        if self.facts.first is not None:
+            return f"{self.who(self.facts.first)} exited first"
+        assert self.record.reason is not None  # one of the two began the stop
+        return self.record.reason
+
+    def interrupt_failed(self, index: int, raised: BaseException) -> None:
+        error = without_cancelled(raised)
+        if error is not None:
+            self.facts.interrupt_errors[index] = error
+            self.keep(f"the interrupt of {self.who(index)}", error, settles=False)
+            self.cancel(index, "its interrupt raised an exception")
+            if self.watch is not None:
+                self.watch.have_patience_again()
+            del error
+        del raised
+
+    @enable_ki_protection
+    async def await_interrupts(self, calls: Iterator[tuple[int, _Coroutine]]) -> None:
+        """Await the interrupts that are async, one at a time, and call the others between them."""
+        try:
+            for index, coroutine in calls:
+                await self.await_interrupt(index, coroutine)
+        finally:
+            self.active -= 1
+            if self.active == 0:
+                self.wake()
+
+    async def await_interrupt(self, index: int, coroutine: _Coroutine) -> None:
+        """Await one interrupt within its actor's deadline."""
+        error: BaseException | None = None
+        complaint: BaseException | None = None
+        deadline = min(self.grace_ends(index), self.graces_end)
+        try:
+            with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
+                self.awaited = _Awaited(index, scope, trio.lowlevel.current_task())
+                self.wake()  # for the watch, which may have to name it one day
+                error = await _error_of(coroutine)
+                who = f"the interrupt of {self.who(index)}"
+                error = await self.begin_anyway(coroutine, error, who)
+        except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
+            complaint = exc
+        self.awaited = None
+        if complaint is not None:
+            self.interrupt_failed(index, complaint)
+        if error is not None:
+            self.interrupt_failed(index, error)
+        del complaint, error
+
+    # ---- the result ----
+
+    def keep(self, who: str, error: BaseException, *, settles: bool, begins: bool = False) -> None:
+        """Lose no error: it becomes the result, or is logged and noted as a later one.
+
+        `settles`: it may become the result. `begins`: it is what began the stop, and so ends no
+        grace if it is bare.
+        """
+        bare = bare_in(error)
+        if bare is not None and self.bare is None:
+            self.bare, self.bare_raiser = bare, who
+            settles = True  # an ExceptionGroup it came in becomes its context, if nothing else does
+        if error is self.bare:
+            pass  # it is the result already
+        elif settles and self.error is None:
+            self.error, self.error_raiser = error, who
+        else:
+            self.keep_later(who, error)
+        if bare is not None and self.stopped and not begins and not self.graces_over:
+            end_all_graces(self, f"{class_name(bare)} during the stop")
+        del bare, error
+
+    def keep_later(self, who: str, error: BaseException) -> None:
+        self.later.append(f"{who} raised {describe(error)}")
+        when = "after the stop had begun" if self.stopped else "besides the one that ends the group"
+        self.log(f"%s raised an error {when}", who, error=error)
+        del error
+
+    def log(self, message: str, text: str, *, error: BaseException | None = None) -> None:
+        level, exc_info = logging.WARNING, None
+        if error is not None:  # not `exc_info=error`: an error may be false
+            level, exc_info = logging.ERROR, (type(error), error, traceback_of(error))
+        failure: BaseException | None = None
+        try:
+            _log.log(level, message, text, exc_info=exc_info)
+        except BaseException as exc:  # noqa: BLE001 - a broken handler must not break the group
+            failure = exc
+        if failure is not None and bare_in(failure) is not None:  # one that ends the program
+            if self.bare is None:
+                self.keep(_LOG_HANDLER, failure, settles=False)
+            else:
+                self.later.append(f"{_LOG_HANDLER} raised {describe(failure)}")
+        del failure, exc_info, error
+
+    def conclude(self, error: BaseException | None) -> None:
+        """Write into the record, and onto the error, how the run has ended."""
+        self.record.how = "returned"
+        if error is None:
+            return
+        if without_cancelled(error) is None:
+            self.record.how = "cancelled"
+            return
+        self.record.how = "raised"
+        self.record.error = error
+        raiser = self.error_raiser
+        if error is self.bare:
+            raiser = self.bare_raiser
+            if self.error is not None and not displace(self.error, error):
+                self.keep_later(self.error_raiser, self.error)
+        if raiser == _CALLER and not self.later:
+            return  # it came to the caller, who needs no note
+        later = self.later[:_MOST_NOTED]
+        if len(self.later) > _MOST_NOTED:
+            later.append(f"and {len(self.later) - _MOST_NOTED} more, all of them logged")
+        with contextlib.suppress(BaseException):  # an error that refuses notes is raised without
+            raised = f"raised by {raiser} of a RunGroup{asyncio_hint(error)}"
+            note = "; later: ".join([raised, *later])
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+
+    def let_go(self) -> None:
+        """Hold no error any more, and no value, which may lead to one."""
+        self.returned = self.raised = self.cause = None
+        self.bare = self.error = self.stray = self.value = None
+        for name in self.started_values:  # a second started() is still refused by the name
+            self.started_values[name] = None
+        del self.record, self.facts, self.actors
+        self.task_status = trio.TASK_STATUS_IGNORED  # which has the values, too
+        self.watch = None  # which refers to this
+        # Where the stack is too full to open a nursery, there is none.
+        runs_under_way.pop(getattr(self, "nursery", None), None)
 
     # ---- seldom: a start that is reported, or that Ctrl-C held up ----
 
@@ -857,441 +1034,35 @@ class _Run:
         finally:
             del error
 
-    # ---- the stop ----
+    # ---- what is known of an actor ----
 
-    def stop(
-        self,
-        cause: BaseException | None,
-        *,
-        first: int | None = None,
-        reason: str | None = None,
-    ) -> None:
-        """Begin the stop, and wake the calling task, which carries it out a tick later.
+    def now(self) -> float:
+        """Tell how many seconds ago the run began."""
+        return self.clock.current_time() - self.start
 
-        To do so at once would make a run of two actors 7 % faster. But an actor whose sleep ends in
-        this very tick would then be cancelled before it can exit.
-        """
-        had_begun = self.stopped
-        self.begin_stop(cause, first, reason)
-        try:
-            self.wake()  # also if it had begun: a cancel that failed has not woken us
-        except BaseException:  # where the stack is full: the next call counts
-            self.stopped = had_begun
-            raise
+    def name(self, index: int) -> str:
+        """Name an actor, for people."""
+        return repr(shorten(self.actors.names[index]))
 
-    def begin_stop(
-        self, cause: BaseException | None, first: int | None, reason: str | None
-    ) -> None:
-        """Write down what began the stop; only the first call counts."""
-        if not self.stopped:
-            self.stopped_at = self.clock.current_time()
-            self.record.stopped = self.stopped_at - self.start
-            self.cause, self.facts.first, self.record.reason = cause, first, reason
-            self.stopped = True
+    def who(self, index: int) -> str:
+        return f"actor {self.name(index)}"
 
-    def cancel_reason(self) -> str:
-        """Say why an actor is cancelled that has no interrupt of its own."""
-        if self.facts.first is not None:
-            return f"{self.who(self.facts.first)} exited first"
-        assert self.record.reason is not None  # one of the two began the stop
-        return self.record.reason
+    def has_exited(self, index: int) -> bool:
+        return self.facts.exited[index] < math.inf
 
-    def call_interrupts(self, *, is_cancelled: bool | None = None) -> _Coroutine | None:
-        """Call the interrupts, in the order of `add`, until there is one to be awaited.
-
-        `is_cancelled`: whether the current task is, if that is known. Finding out is slow in deeply
-        nested groups.
-        """
-        reason = error = pending = result = None
-        for index in self.not_interrupted:
-            interrupt = self.actors.interrupts[index]
-            self.facts.interrupted[index] = self.now()
-            if self.watch is not None:
-                self.watch.grace_begins(index)
-            if interrupt is None:
-                if is_cancelled is None:
-                    is_cancelled = _is_cancelled()
-                if not is_cancelled:
-                    self.cancelled_by_us_below = index + 1
-                reason = reason or self.cancel_reason()
-                self.cancel(index, reason)
-                continue
-            is_cancelled = None  # an interrupt may cancel what is around us
-            try:
-                result = interrupt(self.cause)
-                if result is not None:
-                    pending = to_await(result, interrupt)
-            except BaseException as exc:  # noqa: BLE001 - kept below
-                error = exc
-            del interrupt
-            result = None  # like `interrupt`, it may belong to what will hold an actor's error
-            if pending is not None:
-                self.awaited_index = index
-                return pending
-            if error is not None:
-                self.interrupt_failed(index, error)
-                error = None
-        return None
-
-    @enable_ki_protection
-    async def await_interrupts(self, pending: _Coroutine | None) -> None:
-        """Await an interrupt, and go on with those that follow it, one at a time."""
-        try:
-            while pending is not None:
-                await self.await_interrupt(pending)
-                pending = self.call_interrupts()
-        finally:
-            self.active -= 1
-            if self.active == 0:
-                self.wake()
-
-    async def await_interrupt(self, coroutine: _Coroutine) -> None:
-        """Await one interrupt within its actor's deadline."""
-        error: BaseException | None = None
-        complaint: BaseException | None = None
-        index = self.awaited_index
-        deadline = min(self.grace_ends(index), self.group_deadline)
-        self.interrupts_task = trio.lowlevel.current_task()
-        try:
-            with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
-                self.interrupt_scope = scope
-                self.wake()  # for the watch, which may have to name it one day
-                if self.graces_over is not None:
-                    scope.cancel(reason=self.graces_over)
-                error = await _error_of(coroutine)
-                who = f"the interrupt of {self.who(index)}"
-                error = await self.begin_anyway(coroutine, error, who)
-        except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
-            complaint = exc
-        self.interrupt_scope = None
-        if complaint is not None:
-            self.interrupt_failed(index, complaint)
-        if error is not None:
-            self.interrupt_failed(index, error)
-        del complaint, error
-
-    def cancel(self, index: int, reason: str, scope: trio.CancelScope | None = None) -> None:
-        """Cancel an actor, or the interrupt of one; go on if an abort function fails."""
-        error = _error_of_cancelling(scope or self.scopes[index], reason)
-        if error is not None:
-            self.facts.interrupt_errors.setdefault(index, error)
-            self.keep(f"an abort function of {self.who(index)}", error, settles=False)
-            del error
-
-    def interrupt_failed(self, index: int, raised: BaseException) -> None:
-        error = without_cancelled(raised)
-        if error is not None:
-            self.facts.interrupt_errors[index] = error
-            self.keep(f"the interrupt of {self.who(index)}", error, settles=False)
-            self.cancel(index, "its interrupt raised an exception")
-            if self.watch is not None:
-                self.watch.have_patience_again()
-            del error
-        del raised
-
-    # ---- the graces ----
+    def is_a_group(self, index: int) -> bool:
+        return _is_run_of_a_group(self.actors.executes[index])
 
     def grace_ends(self, index: int) -> float:
         """Tell when an actor's own grace ends; infinity before its interrupt is called."""
         return self.start + self.facts.interrupted[index] + self.actors.graces[index]
-
-    def end_all_graces(self, reason: str) -> None:
-        """Cancel all that are left, and end the graces of the groups inside them.
-
-        Where the nursery's scope stands for all, `cancel_all()` has cancelled them.
-        """
-        ended: list[int] = []
-        if self.graces_over is None:
-            self.graces_over = reason
-            self.graces_ended_at = self.clock.current_time()
-            if self.watch is not None:
-                self.watch.have_patience_again()
-            if self.interrupt_scope is not None:
-                self.cancel(self.awaited_index, reason, self.interrupt_scope)
-            ended = self.in_a_grace(reason)
-            for index in range(len(self.scopes)):
-                self.cancel(index, reason)
-        _end_graces_inside(self.nursery.child_tasks)  # every time: one may have begun meanwhile
-        if ended:
-            self.log_cancelled(ended, self.tasks(), reason)
-
-    def not_cancelled(self, indices: Iterable[int]) -> list[int]:
-        """Find the actors that are still running, and whose scope nobody has cancelled."""
-        if not self.scopes:
-            return []
-        return [i for i in indices if not (self.has_exited(i) or self.scopes[i].cancel_called)]
-
-    def in_a_grace(self, reason: str) -> list[int]:
-        """Find those whose grace ends with all others, for a reason."""
-        if self.facts.interrupted[0] == math.inf:
-            return []  # none has begun
-        running = self.not_cancelled(range(self.number))
-        if self.cancelled_outside:  # which the others have heard of by themselves
-            running = [index for index in running if self.scopes[index].shield]
-        if reason != _GRACE_OVER and _actor_around_is_out_of_grace(self.caller):
-            # The group around this one has told of what is inside. If each did so again, it would
-            # take 2.5 s where 600 are inside each other.
-            executes = self.actors.executes
-            running = [index for index in running if not _is_run_of_a_group(executes[index])]
-        return running
-
-    def log_cancelled(
-        self, ended: list[int], tasks: dict[int, trio.lowlevel.Task], reason: str
-    ) -> None:
-        """Tell whose grace has ended, and where each was waiting."""
-        because = "" if reason == _GRACE_OVER else f" ({reason})"
-        places = where((self.name(index), tasks[index]) for index in ended)
-        del tasks
-        self.log(f"cancelled because the grace has ended{because}:%s", places)
-
-    def tasks(self) -> dict[int, trio.lowlevel.Task]:
-        """Find the tasks of the actors that have not exited."""
-        tasks = self.nursery.child_tasks
-        return {index: task for task in tasks if (index := _actor_in(task)) is not None}
-
-    def is_out_of_grace(self, task: trio.lowlevel.Task) -> bool:
-        """Tell whether the grace of an actor, or of an interrupt, has ended, given its task."""
-        if not self.stopped:
-            return False
-        if self.graces_over is not None:
-            return True
-        index = _actor_in(task)
-        if self.interrupt_scope is not None and task is self.interrupts_task:
-            index = self.awaited_index
-        # None: somebody has put it among ours
-        return index is not None and self.clock.current_time() >= self.grace_ends(index)
-
-    # ---- the result ----
-
-    def keep(self, who: str, error: BaseException, *, settles: bool, begins: bool = False) -> None:
-        """Lose no error: it becomes the result, or is logged and noted as a later one.
-
-        `settles`: it may become the result. `begins`: it is what began the stop, and so ends no
-        grace if it is bare.
-        """
-        bare = bare_in(error)
-        if bare is not None and self.bare is None:
-            self.bare, self.bare_raiser = bare, who
-            settles = True  # an ExceptionGroup it came in becomes its context, if nothing else does
-        if error is self.bare:
-            pass  # it is the result already
-        elif settles and self.error is None:
-            self.error, self.error_raiser = error, who
-        else:
-            self.keep_later(who, error)
-        if bare is not None and self.stopped and not begins and self.graces_over is None:
-            self.end_all_graces(f"{class_name(bare)} during the stop")
-        del bare, error
-
-    def keep_later(self, who: str, error: BaseException) -> None:
-        self.later.append(f"{who} raised {describe(error)}")
-        when = "after the stop had begun" if self.stopped else "besides the one that ends the group"
-        self.log(f"%s raised an error {when}", who, error=error)
-        del error
-
-    def log(self, message: str, text: str, *, error: BaseException | None = None) -> None:
-        level, exc_info = logging.WARNING, None
-        if error is not None:  # not `exc_info=error`: an error may be false
-            level, exc_info = logging.ERROR, (type(error), error, traceback_of(error))
-        failure: BaseException | None = None
-        try:
-            _log.log(level, message, text, exc_info=exc_info)
-        except BaseException as exc:  # noqa: BLE001 - a broken handler must not break the group
-            failure = exc
-        if failure is not None and bare_in(failure) is not None:  # one that ends the program
-            if self.bare is None:
-                self.keep(_LOG_HANDLER, failure, settles=False)
-            else:
-                self.later.append(f"{_LOG_HANDLER} raised {describe(failure)}")
-        del failure, exc_info, error
-
-    def conclude(self, error: BaseException | None) -> None:
-        """Write into the record, and onto the error, how the run has ended."""
-        self.record.how = "returned"
-        if error is None:
-            return
-        if without_cancelled(error) is None:
-            self.record.how = "cancelled"
-            return
-        self.record.how = "raised"
-        self.record.error = error
-        raiser = self.error_raiser
-        if error is self.bare:
-            raiser = self.bare_raiser
-            if self.error is not None and not displace(self.error, error):
-                self.keep_later(self.error_raiser, self.error)
-        if raiser == _CALLER and not self.later:
-            return  # it came to the caller, who needs no note
-        later = self.later[:_MOST_NOTED]
-        if len(self.later) > _MOST_NOTED:
-            later.append(f"and {len(self.later) - _MOST_NOTED} more, all of them logged")
-        with contextlib.suppress(BaseException):  # an error that refuses notes is raised without
-            raised = f"raised by {raiser} of a RunGroup{asyncio_hint(error)}"
-            note = "; later: ".join([raised, *later])
-            if note not in getattr(error, "__notes__", ()):
-                error.add_note(note)
-
-    def let_go(self) -> None:
-        """Hold no error any more, and no value, which may lead to one."""
-        self.last_called = self.returned = self.raised = None
-        self.bare = self.error = self.stray = self.cause = self.value = None
-        for name in self.started_values:  # a second started() is still refused by the name
-            self.started_values[name] = None
-        del self.record, self.facts, self.actors
-        self.task_status = trio.TASK_STATUS_IGNORED  # which has the values, too
-        self.watch = None  # which refers to this
-        _running.pop(getattr(self, "nursery", None), None)  # an empty group opens none
-
-
-@final
-class _Watch:
-    """The calling task's watch over a stop that takes long: it ends graces and warns."""
-
-    def __init__(self, run: _Run) -> None:
-        self.run = run
-        self.patience_ends = run.stopped_at + _PATIENCE
-        # Whom a warning has named: actors, and interrupts of actors.
-        self.named: set[int] = set()
-        self.interrupts_named: set[int] = set()
-        self.deadlines = [  # a heap: until when, which actor
-            (ends, index)
-            for index in range(run.number)
-            if (ends := run.grace_ends(index)) < math.inf
-        ]
-        heapq.heapify(self.deadlines)
-
-    async def until_all_have_exited(self) -> None:
-        run = self.run
-        error: BaseException | None = None
-        while run.active:
-            # Once we have been cancelled, from outside or with the nursery's scope that stands for
-            # all, we shield ourselves: the same cancellation would only wake us again. Then we meet
-            # no second one, and have to be told of it.
-            shield = run.cancelled_outside or not run.scopes
-            if run.told_graces_are_over and shield:
-                run.told_graces_are_over = False
-                run.end_all_graces(_ALL_GRACES_OVER)
-            try:
-                with trio.CancelScope(deadline=self.next_deadline(), shield=shield):
-                    await run.sleep()
-            except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
-                error = exc
-            if error is not None:
-                run.asked_to_stop(error, begins=False)
-                error = None
-            now = run.clock.current_time()
-            if now >= run.outer_deadline:  # a timeout around the group, which we no longer meet
-                run.end_all_graces(_SECOND_REQUEST)
-            self.end_graces_due(now)
-            self.warn_if_due(now)
-
-    def grace_begins(self, index: int) -> None:
-        """Add the grace of an actor that is interrupted only now."""
-        ends = self.run.grace_ends(index)
-        if ends < math.inf:
-            heapq.heappush(self.deadlines, (ends, index))
-            self.run.wake()
-
-    def have_patience_again(self) -> None:
-        """Warn within ten seconds, even if that has been done before."""
-        self.patience_ends = min(self.patience_ends, self.run.clock.current_time() + _PATIENCE)
-        self.run.wake()
-
-    def next_deadline(self) -> float:
-        """Return when there will be something to do."""
-        run = self.run
-        next_warning = min(self.patience_ends, self.interrupt_is_late_at())
-        if run.graces_over is not None:
-            return next_warning
-        next_grace = self.deadlines[0][0] if self.deadlines else math.inf
-        return min(next_warning, run.group_deadline, run.outer_deadline, next_grace)
-
-    def end_graces_due(self, now: float) -> None:
-        """Cancel the actors whose grace has ended, and tell where each was waiting."""
-        run = self.run
-        if run.graces_over is not None:
-            return
-        if now >= run.group_deadline:
-            self.named.update(run.in_a_grace(_GRACE_OVER))
-            run.end_all_graces(_GRACE_OVER)
-            return
-        due: list[int] = []
-        while self.deadlines and self.deadlines[0][0] <= now:
-            due.append(heapq.heappop(self.deadlines)[1])
-        if run.interrupt_scope is not None and run.awaited_index in due:
-            # Its scope has the same deadline, but trio may not have acted on it yet.
-            run.cancel(run.awaited_index, _GRACE_OVER, run.interrupt_scope)
-            _end_graces_inside([run.interrupts_task])
-        left = [index for index in due if not run.has_exited(index)]
-        ended = run.not_cancelled(left)
-        self.named.update(ended)
-        for index in left:
-            run.cancel(index, _GRACE_OVER)
-        _end_graces_inside([self.tasks[index] for index in left])
-        if ended:
-            run.log_cancelled(ended, self.tasks, _GRACE_OVER)
-
-    def warn_if_due(self, now: float) -> None:
-        """Name those that no grace will end, or no longer, and what holds up the interrupts."""
-        run = self.run
-        waiting: list[tuple[str, trio.lowlevel.Task]] = []
-        yet_to_be_told: list[tuple[str, trio.lowlevel.Task]] = []
-        name_interrupt = now >= self.interrupt_is_late_at()  # asks when patience ends: first
-        if now >= self.patience_ends:
-            self.patience_ends = math.inf
-            endless = [
-                index
-                for index in range(run.number)
-                if not run.has_exited(index)
-                and index not in self.named
-                and self.has_no_grace_to_come(index)
-            ]
-            self.named.update(endless)
-            for index in endless:
-                is_told = run.facts.interrupted[index] < math.inf
-                named = waiting if is_told else yet_to_be_told
-                named.append((run.name(index), self.tasks[index]))
-        if name_interrupt:
-            self.interrupts_named.add(run.awaited_index)
-            who = f"the interrupt of {run.who(run.awaited_index)}"
-            waiting.append((who, run.interrupts_task))
-        if waiting or yet_to_be_told:
-            places = f" for:{where(waiting)}" if waiting else ""
-            if yet_to_be_told:
-                places += f"\nnot interrupted yet:{where(yet_to_be_told)}"
-            run.log(f"the stop has been waiting for {seconds(now - run.stopped_at)}%s", places)
-
-    def interrupt_is_late_at(self) -> float:
-        """Return when to name the interrupt that is being awaited."""
-        run = self.run
-        if run.interrupt_scope is None or run.awaited_index in self.interrupts_named:
-            return math.inf
-        called_at = run.start + run.facts.interrupted[run.awaited_index]
-        deadline = run.interrupt_scope.deadline
-        if deadline == math.inf or not all(
-            map(run.has_exited, range(run.awaited_index + 1, run.number))
-        ):  # no grace will end it, or others wait for it
-            return min(called_at + _PATIENCE, self.patience_ends)
-        # Only if it does not even end with its grace.
-        return max(called_at, min(deadline, run.graces_ended_at)) + _PATIENCE
-
-    def has_no_grace_to_come(self, index: int) -> bool:
-        run = self.run
-        if min(run.actors.graces[index], run.grace) == math.inf:
-            return True
-        return run.actors.interrupts[index] is None or run.scopes[index].cancel_called
-
-    @functools.cached_property
-    def tasks(self) -> dict[int, trio.lowlevel.Task]:
-        """The tasks of the actors that had not exited when this was first wanted."""
-        return self.run.tasks()
 
 
 @final
 class _TaskStatus(trio.TaskStatus[object]):
     """What an actor that reports its start is given as `task_status`."""
 
-    def __init__(self, run: _Run, name: str) -> None:
+    def __init__(self, run: Run, name: str) -> None:
         self.run = run
         self.name = name
 
@@ -1359,44 +1130,3 @@ def _effective_deadline() -> float:
         # It asks the scopes around us recursively, and hundreds of nested groups are too
         # many; but it stops at the first one that is cancelled.
         return math.inf
-
-
-def _end_graces_inside(tasks: Iterable[trio.lowlevel.Task]) -> None:
-    """Tell the runs that are under way in some tasks that all graces are over.
-
-    Only the outermost ones: those tell the runs inside them. The cancellation that goes with this
-    does not reach them where they have shielded themselves since their first request to stop.
-
-    A run that is not stopping is left alone: a shield of the user's keeps the cancellation from it.
-    One that is stopping heeds us while it shields itself: it cannot see the user's shield then.
-    """
-    todo = list(tasks)
-    while todo:
-        for nursery in todo.pop().child_nurseries:
-            run = _running.get(nursery)
-            if run is None:
-                todo += nursery.child_tasks
-            elif run.stopped:
-                run.told_graces_are_over = True
-                run.wake()
-
-
-def _actor_around_is_out_of_grace(task: trio.lowlevel.Task) -> bool:
-    """Tell whether the innermost actor that a task is part of has no grace left."""
-    nursery = task.parent_nursery
-    while nursery is not None and nursery not in _running:
-        task = nursery.parent_task
-        nursery = task.parent_nursery
-    return nursery is not None and _running[nursery].is_out_of_grace(task)
-
-
-def _actor_in(task: trio.lowlevel.Task) -> int | None:
-    """Find the index of the actor that a task runs; `None` if it runs none.
-
-    Seldom needed, so we read the `index` out of its coroutine: a list of the tasks would take 1 %
-    of every run.
-    """
-    if getattr(task.coro, "cr_code", None) is not _Run.run_actor.__code__:
-        return None
-    index: int = inspect.getcoroutinelocals(task.coro)["index"]
-    return index
