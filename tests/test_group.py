@@ -3331,7 +3331,29 @@ async def test_promise_17_whose_grace_a_second_request_ends_is_named(
         "  'inner' at stubborn, stubborn\n"  # found wherever it is inside
         "  'direct' at stubborn"
     )
-    assert inside == f"{ended} (asked a second time to stop):\n  'inside' at stubborn"
+    assert inside == (
+        f"{ended} (the grace has ended in the group around this one):\n  'inside' at stubborn"
+    )
+
+
+async def test_promise_17_a_grace_that_ends_around_a_group_is_no_second_request(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group, inner = RunGroup(), RunGroup()
+
+    async def run_inner() -> None:
+        await inner.run()
+
+    inner.add(wait_here, ignore, grace=100, name="inside")
+    group.add(functools.partial(give, 1, None))
+    group.add(run_inner, inner.interrupt, grace=2, name="inner")
+    await group.run()
+    around, inside, *_ = caplog.messages
+    assert around.startswith("cancelled because the grace has ended:\n  'inner' at ")
+    assert inside.startswith(
+        "cancelled because the grace has ended (the grace has ended in the group around this one):"
+        "\n  'inside' at "
+    )
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])

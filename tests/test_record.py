@@ -710,6 +710,34 @@ async def test_an_error_that_cannot_be_told_does_no_harm(
     assert time.perf_counter() - start < 1
 
 
+@pytest.mark.parametrize(
+    ("errors", "inside"),
+    [
+        ([KeyError("acme")], "[KeyError: 'acme']"),
+        (
+            [OSError("disk"), ExceptionGroup("in it", [ValueError("a"), TypeError("b")])],
+            "[OSError: disk; ValueError: a; TypeError: b]",
+        ),
+        (
+            [ValueError(str(n)) for n in range(4)],
+            "[ValueError: 0; ValueError: 1; ValueError: 2; …]",
+        ),
+        ([broken(how=ValueError("no"))], "[BrokenError: <its str() failed>]"),
+        ([ValueError("x" * 300)], f"[ValueError: {'x' * 139}…"),
+    ],
+    ids=["one", "a group in it", "many", "broken", "long"],
+)
+async def test_a_group_of_errors_is_told_with_what_is_in_it(
+    autojump_clock: MockClock, errors: list[Exception], inside: str
+) -> None:
+    group = RunGroup()
+    group.add(ends(1, ExceptionGroup("Exceptions from Trio nursery", errors)), name="first")
+    number = f"{len(errors)} sub-exception" + "s" * (len(errors) > 1)
+    told = f"ExceptionGroup: Exceptions from Trio nursery ({number}) {inside}"
+    record = await finished(group)
+    assert str(record).splitlines()[1] == f"run() ends at 1 s with {told}"
+
+
 # ---- the helpers ----
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator
 from typing import Final, TypeGuard, TypeVar, cast
 
 import trio
@@ -35,14 +36,21 @@ def without_cancelled(error: BaseException) -> BaseException | None:
 
 def bare_in(error: BaseException) -> BaseException | None:
     """Find the KeyboardInterrupt, SystemExit or the like that must never be wrapped."""
-    todo = [error]
+    for leaf in leaves_of(error):
+        if not (is_a(leaf, Exception) or is_a(leaf, trio.Cancelled)):
+            return leaf
+    return None
+
+
+def leaves_of(error: BaseException) -> Iterator[BaseException]:
+    """List the errors in a group, or in the groups in it; or the one error."""
+    todo: list[BaseException] = [error]
     while todo:
         error = todo.pop()
         if is_a(error, BaseExceptionGroup):
             todo += reversed(_EXCEPTIONS.__get__(error))
-        elif not (is_a(error, Exception) or is_a(error, trio.Cancelled)):
-            return error
-    return None
+        else:
+            yield error
 
 
 def context_of(error: BaseException) -> BaseException | None:

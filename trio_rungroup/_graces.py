@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ._group import Run
 
 SECOND_REQUEST: Final = "asked a second time to stop"
-ALL_GRACES_OVER: Final = "all graces have ended in the group around this one"
+GRACE_OVER_AROUND: Final = "the grace has ended in the group around this one"
 _GRACE_OVER: Final = "its grace has ended"
 _PATIENCE: Final = 10.0  # seconds that a stop may take before we log what it waits for
 
@@ -45,6 +45,9 @@ def end_all_graces(run: Run, reason: str) -> None:
     Where the nursery's scope stands for all, `run.cancel_all()` has cancelled them.
     """
     ended: list[int] = []
+    is_told_from_around = reason != _GRACE_OVER and actor_around_is_out_of_grace(run.caller)
+    if is_told_from_around and reason == SECOND_REQUEST:  # which is how we hear of it
+        reason = GRACE_OVER_AROUND
     if not run.graces_over:
         run.graces_over = True
         run.graces_end = min(run.graces_end, run.clock.current_time())
@@ -52,7 +55,7 @@ def end_all_graces(run: Run, reason: str) -> None:
             run.watch.have_patience_again()
         if run.awaited is not None:
             run.cancel(run.awaited.actor, reason, run.awaited.scope)
-        ended = _in_a_grace(run, reason)
+        ended = _in_a_grace(run, is_told_from_around=is_told_from_around)
         for index in range(len(run.scopes)):
             run.cancel(index, reason)
     end_graces_inside(run.nursery.child_tasks)  # every time: one may have begun meanwhile
@@ -60,14 +63,14 @@ def end_all_graces(run: Run, reason: str) -> None:
         _log_cancelled(run, ended, _tasks_of(run), reason)
 
 
-def _in_a_grace(run: Run, reason: str) -> list[int]:
-    """Find those whose grace ends with all others, for a reason."""
+def _in_a_grace(run: Run, *, is_told_from_around: bool = False) -> list[int]:
+    """Find those whose grace ends with all others."""
     if not run.scopes or run.facts.interrupted[0] == math.inf:
         return []  # all are cancelled with the nursery's scope; or not even the first is told yet
     running = _not_cancelled(run, range(run.number))
     if run.cancelled_outside:  # which the others have heard of by themselves
         running = [index for index in running if run.scopes[index].shield]
-    if reason != _GRACE_OVER and actor_around_is_out_of_grace(run.caller):
+    if is_told_from_around:
         # The group around this one has told of what is inside. If each did so again, it would
         # take 2.5 s where 600 are inside each other.
         running = [index for index in running if not run.is_a_group(index)]
@@ -116,7 +119,7 @@ class Watch:
             shield = run.cancelled_outside or not run.scopes
             if run.told_graces_are_over and shield:
                 run.told_graces_are_over = False
-                end_all_graces(run, ALL_GRACES_OVER)
+                end_all_graces(run, GRACE_OVER_AROUND)
             try:
                 with trio.CancelScope(deadline=self.next_deadline(), shield=shield):
                     await run.sleep()
@@ -156,7 +159,7 @@ class Watch:
         if run.graces_over:
             return
         if now >= run.graces_end:
-            self.named.update(_in_a_grace(run, _GRACE_OVER))
+            self.named.update(_in_a_grace(run))
             end_all_graces(run, _GRACE_OVER)
             return
         due: list[int] = []

@@ -77,7 +77,7 @@ from ._errors import (
     without_cancelled,
 )
 from ._graces import (
-    ALL_GRACES_OVER,
+    GRACE_OVER_AROUND,
     SECOND_REQUEST,
     Watch,
     actor_around_is_out_of_grace,
@@ -564,7 +564,7 @@ class Run:
             self.asked_to_stop(error, begins=True)
             del error
         if is_out_of_grace:
-            end_all_graces(self, ALL_GRACES_OVER)
+            end_all_graces(self, GRACE_OVER_AROUND)
 
     async def look_for_second_request(self) -> None:
         """Take a cancellation that has come since something else began the stop."""

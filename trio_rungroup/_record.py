@@ -22,6 +22,8 @@ import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from ._errors import is_a, leaves_of
+
 How: TypeAlias = Literal["returned", "raised", "cancelled"]
 
 _LONGEST_TEXT: Final = 200
@@ -44,6 +46,7 @@ ALL_RETURNED: Final = "all actors have returned"
 _NEVER: Final = [math.inf]
 _NEVER_PACKED: Final = array("d", _NEVER)
 _MOST_CUTS: Final = 10  # tries to cut names so that they differ
+_MOST_LEAVES: Final = 4  # of a group of errors that are looked at: three, and whether there is more
 _MOST_ACCENTS: Final = 4  # upon one letter: else they cover the lines above and below
 # What would move the cursor, turn the direction of writing, or stop a file from being
 # written: control characters, lone surrogates, and what XML 1.0 does not allow.
@@ -571,7 +574,10 @@ def class_name(error: BaseException | None) -> str:
 
 @enable_ki_protection  # what is caught below must not be Ctrl-C
 def describe(error: BaseException | None) -> str:
-    """Say the type and the message of an error, whatever its `__str__` does."""
+    """Say the type and the message of an error, whatever its `__str__` does.
+
+    Of a group also what is in it: its own message tells nothing of that.
+    """
     name = shorten(class_name(error))
     try:
         # A str that overrides its methods is made a plain one.
@@ -579,6 +585,10 @@ def describe(error: BaseException | None) -> str:
     # A broken __str__ must not break the group that tells of it, whatever it raises.
     except BaseException:  # noqa: BLE001
         message = "<its str() failed>"
+    if is_a(error, BaseExceptionGroup):
+        leaves = [describe(leaf) for leaf in itertools.islice(leaves_of(error), _MOST_LEAVES)]
+        more = ["…"] if len(leaves) == _MOST_LEAVES else []
+        message = shorten(f"{message} [{'; '.join(leaves[: _MOST_LEAVES - 1] + more)}]")
     return f"{name}: {message}" if message else name
 
 
