@@ -642,3 +642,37 @@ async def test_a_call_that_fails_is_the_actors_error() -> None:
     error = await run_with(failing_call)
     assert isinstance(error, TypeError)
     assert "cannot be called" in str(error)
+
+
+class AsyncStatus:
+    async def started(self, value: object = None) -> None:
+        raise AssertionError("must not be called")
+
+
+@pytest.mark.parametrize(
+    "status", [print, None, AsyncStatus()], ids=["a function", "None", "async"]
+)
+async def test_a_task_status_that_cannot_be_told_is_refused_before_anything_begins(
+    status: Any,
+) -> None:
+    group = RunGroup()
+    group.add(trio.sleep_forever)
+    with pytest.raises(TypeError, match=r"`await nursery.start\(group.run\)`; or an object"):
+        await group.run(task_status=status)
+    assert group.record is None
+    assert repr(group) == "<RunGroup of 1 actor, not running>"
+
+
+async def test_an_interrupt_written_for_asyncio_is_told_so_in_the_note() -> None:
+    async def fail() -> None:
+        raise ValueError("first")
+
+    group = RunGroup()
+    group.add(fail, lambda error: asyncio.get_running_loop())
+    with pytest.raises(ValueError, match="first") as caught:
+        await group.run()
+    (note,) = caught.value.__notes__
+    assert note.endswith(
+        "RuntimeError: no running event loop (asyncio code does not run on trio by itself; wrap it "
+        "with trio_asyncio.aio_as_trio)"
+    )

@@ -191,6 +191,17 @@ def check_handler(handler: Callable[..., object]) -> None:
         )
 
 
+def check_task_status(task_status: object) -> None:
+    """Refuse what has no `started()` to be called when the group is up, and not awaited."""
+    started = getattr(task_status, "started", None)
+    if not callable(started) or _has_flag(_inside(started), CO_COROUTINE):
+        raise TypeError(
+            "task_status is what nursery.start passes: write `await nursery.start(group.run)`; or "
+            "an object of your own with a method `started(value)`, which is not async; not "
+            f"{_kind(task_status)}"
+        )
+
+
 def check_cause(error: BaseException | None) -> None:
     """Refuse what no interrupt expects to be given."""
     if error is not None and not isinstance(error, BaseException):  # pyright: ignore[reportUnnecessaryIsInstance]

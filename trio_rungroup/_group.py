@@ -64,6 +64,7 @@ from ._checks import (
     check_cause,
     check_execute,
     check_interrupt,
+    check_task_status,
     to_await,
     unique_name,
 )
@@ -202,7 +203,8 @@ class RunGroup:
         The interrupt must make `execute` exit soon, and must be harmless when `execute` has
         exited already. It is called exactly once per run, after `execute` has begun, with
         the error of the first exit (`None` after a clean one). It may be async; then the
-        next interrupt waits for it. If it raises, its actor is cancelled at once. Without an
+        next interrupt waits for it. It must not block the thread, where Ctrl-C would wait for it,
+        too. If it raises, its actor is cancelled at once. Without an
         interrupt the actor is cancelled.
         Go: `Group.Add`.
 
@@ -294,7 +296,8 @@ class RunGroup:
 
             If the main task awaits `run()`, Ctrl-C is a request as well: it begins a graceful stop,
             or, whatever began the stop, ends every grace at once. (If `run()` was started in a
-            nursery, the group hears of the second one only through a `signal_actor`.)
+            nursery, the group hears of the second one only through a `signal_actor`.) The same
+            goes for a `KeyboardInterrupt`, `SystemExit` or the like of an actor or an interrupt.
 
             A second request also reaches the groups inside this one, with one exception. If no
             actor here has an interrupt or is itself the `run` of a group, and the stop has begun,
@@ -308,12 +311,14 @@ class RunGroup:
 
         Raises:
             BaseException: The very object that the first actor to exit raised (only of a group
-                that mixes `trio.Cancelled` with errors, the part without it), with a note
+                that mixes `trio.Cancelled` with errors, the part without it; and in place of a
+                group with a `KeyboardInterrupt` or `SystemExit`, that one, bare), with a note
                 that names the actor and the errors that came later. Those are also logged
                 on the logger `trio_rungroup` and stand in `record`. The order of precedence:
                 `KeyboardInterrupt` and `SystemExit`, any other error, `trio.Cancelled`, a value.
             RuntimeError: The group is running already; or this is not awaited in trio.
             TypeError, ValueError: `grace` was set to what is not 0 or more seconds.
+            TypeError: `task_status` has no method `started`, or an async one.
 
         If two actors exit in the same scheduler tick, either may be first.
         """
@@ -328,6 +333,8 @@ class RunGroup:
                 "this RunGroup is already running; wait for run() to come back, or make "
                 "another RunGroup"
             )
+        if task_status is not trio.TASK_STATUS_IGNORED:
+            check_task_status(task_status)
         run = self._current = Run(self._actors, as_grace(self.grace), task_status)
         self.record = run.record
         value = error = context = None
@@ -912,7 +919,7 @@ class Run:
         del bare, error
 
     def keep_later(self, who: str, error: BaseException) -> None:
-        self.later.append(f"{who} raised {describe(error)}")
+        self.later.append(f"{who} raised {describe(error)}{asyncio_hint(error)}")
         when = "after the stop had begun" if self.stopped else "besides the one that ends the group"
         self.log(f"%s raised an error {when}", who, error=error)
         del error
