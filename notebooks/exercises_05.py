@@ -21,6 +21,7 @@ import attrs
 import trio
 from helpers import (
     CATCHES_CANCELLED,
+    STUB_IS_LEFT,
     a_task_swallows,
     attempt,
     came_out_of_the_block,
@@ -63,8 +64,10 @@ class _Runner:
     deaf: bool = False
     brings: bool = True
     gone: float | None = None
+    calls: int = 0
 
     async def __call__(self) -> str | None:
+        self.calls += 1
         try:
             with trio.CancelScope(shield=self.deaf):
                 await trio.sleep(self.seconds)
@@ -118,13 +121,20 @@ def check_race(race: Race) -> None:
         if outcome.not_written:
             yours = "replace `raise NotImplementedError`: open a nursery, start a task for each "
             yours += "function; the first that comes back writes down its value, and cancels "
-            yours += "nursery.cancel_scope."
+            yours += f"nursery.cancel_scope. {STUB_IS_LEFT}"
             verdict((False, "race is written", yours))
             return
         right = (outcome.error, outcome.value, outcome.ended) == (None, value, at)
         gone = [runner.gone for runner in (hare, *losers)]
         yours = f"{outcome}. {hint}"
-        if right:
+        if any(runner.calls > 1 for runner in (hare, *losers)):
+            yours = (
+                "one function was called for all: the children begin when the loop is over, and "
+            )
+            yours += (
+                "the name of the loop is the last one then. Pass it as an argument of start_soon."
+            )
+        elif right:
             yours = f"the value is right, but somebody did not run, or was not cancelled. {hint}"
         elif outcome.value is None and outcome.error is None and hare.brings:
             yours = f"{outcome}. What a task returns goes nowhere; write it down where the parent "
@@ -167,9 +177,14 @@ def _what_is_no_win(race: Race) -> list[tuple[object, str, str]]:
     off = attempt(called_off)
     return [
         (
-            fell.error is not None or fell.value == "hare",
-            "a horse that falls at 0.5 s has not won",
-            f"a horse raised an error; {fell}. An error is no return: do not catch it.",
+            fell.error is not None
+            and all(isinstance(leaf, TraceError) for leaf in leaves_of(fell.error))
+            and fell.ended == 0.5,
+            "a horse that falls at 0.5 s has not won: its error comes out",
+            (
+                f"a horse raised an error; {fell}. An error is no return: do not catch it, and the "
+                "nursery cancels the others and raises it."
+            ),
         ),
         (
             off.value is True and off.ended == 0.5,
@@ -194,6 +209,7 @@ class _Replay:
         self.raised: list[BaseException] = []
         self.calls: list[Coroutine[Any, Any, None]] = []  # of interrupts
         self.began: list[tuple[float, int]] = []
+        self.ran_uncancelled = False
         pairs = [self._pair(index, actor) for index, actor in enumerate(trace["actors"])]
         self.outcome = attempt(run_group, pairs)
         self.not_awaited = [call for call in self.calls if _has_not_begun(call)]
@@ -205,6 +221,7 @@ class _Replay:
 
         async def execute() -> str | None:
             self.began.append((trio.current_time(), index))
+            self.ran_uncancelled |= trio.current_effective_deadline() > -math.inf
             with trio.move_on_after(math.inf if actor["exits_at"] is None else actor["exits_at"]):
                 await told.wait()
             message = actor["error"]
@@ -292,6 +309,11 @@ class _Replay:
             )
         everybody = list(range(len(self.trace["actors"])))
         exited = {event[1] for event in ours if event[0] == "exit"}
+        if isinstance(self.own_error, LookupError) and self.ran_uncancelled and not exited:
+            return (
+                "the event is set before anything has been written down. First `await execute()`, "
+                "then append how that ended, then set the event."
+            )
         if isinstance(self.own_error, LookupError) and exited:
             return (
                 "the event is set, but nothing has been written down. Append to the list before "
@@ -331,6 +353,12 @@ class _Replay:
                 "an actor's exception has reached the nursery, which cancelled everybody and "
                 "put it into a group. Catch it in the task that runs the actor."
             )
+        if not told and self.outcome.hangs and {*everybody} - {*ran}:
+            never = min({*everybody} - {*ran})
+            return (
+                f"actor {never} was never started: start all of them in a loop of its own, before "
+                "you wait for the event."
+            )
         if not told and self.outcome.hangs:
             return (
                 "nobody was told to stop, and all wait for ever. Does every exit set the event, a "
@@ -350,6 +378,12 @@ class _Replay:
             return (
                 "the interrupts come too late, when all have exited: wait for the event inside the "
                 "nursery's block, and call them there."
+            )
+        if len(told) > len(set(told)) and len(told) == len(everybody):
+            return (
+                f"interrupt {told[-1]} was called {told.count(told[-1])} times, and another one "
+                "never. Take the pair apart in the second loop, too: "
+                "`for _, interrupt in actors`."
             )
         if len(told) > len(set(told)):
             return "an interrupt was called twice. Only the first exit calls them."
@@ -478,7 +512,7 @@ def check(run_group: RunGroupFn) -> None:
         if replay.outcome.not_written:
             hint = "replace `raise NotImplementedError`: begin with the task that runs one actor. "
             hint += "It awaits execute(), catches what that raises, writes down how it exited, "
-            hint += "and sets an event. (Is all that there? Then the line still stands below it.)"
+            hint += f"and sets an event. {STUB_IS_LEFT}"
             verdict((False, "run_group is written", hint))
             return
         replays.append(replay)

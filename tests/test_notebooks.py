@@ -377,6 +377,138 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["the function and its arguments", "!incorrect!"],
     ),
     (
+        "05 calls the last function for all",
+        "check_race(race)",
+        """
+        async def race(*async_fns):
+            results = []
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    async def one():
+                        results.append(await f())
+                        nursery.cancel_scope.cancel()
+                    nursery.start_soon(one)
+            return results[0]
+        """,
+        ["Pass it as an argument of start_soon"],
+    ),
+    (
+        "05 loses the error of a race",
+        "check_race(race)",
+        """
+        async def race(*async_fns):
+            results = []
+            async def one(f):
+                try:
+                    results.append(await f())
+                except Exception:
+                    pass
+                nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            return results[0]
+        """,
+        ["✗ a horse that falls", "do not catch it"],
+    ),
+    (
+        "05 lets the others run on after an error",
+        "check_race(race)",
+        """
+        async def race(*async_fns):
+            results = []
+            async def one(f):
+                try:
+                    results.append(await f())
+                except Exception as error:
+                    print(error)
+                else:
+                    nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            return results[0]
+        """,
+        ["✗ a horse that falls", "returned 'hare'", "do not catch it"],
+    ),
+    (
+        "05 takes the pair apart once",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            exits = []
+            stopping = trio.Event()
+            async def run_actor(execute):
+                try:
+                    exits.append((await execute(), None))
+                except Exception as exc:
+                    exits.append((None, exc))
+                stopping.set()
+            async with trio.open_nursery() as nursery:
+                for execute, interrupt in actors:
+                    nursery.start_soon(run_actor, execute)
+                await stopping.wait()
+                for _ in actors:
+                    await interrupt(exits[0][1])
+            value, error = exits[0]
+            if error is not None:
+                raise error
+            return value
+        """,
+        ["interrupt 1 was called 2 times, and another one never", "!Only the first exit"],
+    ),
+    (
+        "05 waits in the loop that starts them",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            exits = []
+            stopping = trio.Event()
+            async def run_actor(execute):
+                try:
+                    exits.append((await execute(), None))
+                except Exception as exc:
+                    exits.append((None, exc))
+                stopping.set()
+            async with trio.open_nursery() as nursery:
+                for execute, interrupt in actors:
+                    nursery.start_soon(run_actor, execute)
+                    await stopping.wait()
+                    await interrupt(exits[0][1])
+            value, error = exits[0]
+            if error is not None:
+                raise error
+            return value
+        """,
+        ["actor 1 was never started", "before you wait"],
+    ),
+    (
+        "05 sets the event at the beginning",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            exits = []
+            stopping = trio.Event()
+            async def run_actor(execute):
+                stopping.set()
+                try:
+                    exits.append((await execute(), None))
+                except Exception as exc:
+                    exits.append((None, exc))
+            async with trio.open_nursery() as nursery:
+                for execute, interrupt in actors:
+                    nursery.start_soon(run_actor, execute)
+                await stopping.wait()
+                for _, interrupt in actors:
+                    await interrupt(exits[0][1])
+            value, error = exits[0]
+            if error is not None:
+                raise error
+            return value
+        """,
+        ["set before anything has been written down", "!before any task has run"],
+    ),
+    (
         "02 looks every second",
         "check(collect)",
         """
