@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import signal
 import socket
 import struct
+import sys
+import traceback
 from collections.abc import Awaitable, Callable, Iterator
+from types import FrameType
 from typing import Any, TypeAlias
+from unittest import mock
 
 import attrs
 import trio
-from helpers import BlocksError, alarm_clock, is_run_of_a_group, keep_for_ever, tree_of, verdict
+from helpers import (
+    CATCHES_CANCELLED,
+    STUB_IS_LEFT,
+    BlocksError,
+    alarm_clock,
+    is_run_of_a_group,
+    keep_for_ever,
+    show,
+    tree_of,
+    verdict,
+)
 
 from trio_rungroup import RunGroup, SignalReceived, listener_actor, signal_actor
 
@@ -21,6 +36,7 @@ MakeService: TypeAlias = Callable[[list[trio.SocketListener]], Any]
 _PATIENCE = 7.0  # seconds that the whole may take
 _TIME_FOR_AN_ANSWER = 2.0  # seconds
 _LONGEST_STEP = 5  # seconds in which nothing else can run: it waits without an `await`
+_MOST_LINES = 50  # that it may print
 _GRACE = 1.0  # seconds, as the exercise wants it
 
 
@@ -42,7 +58,7 @@ async def ask(port: int, request: bytes) -> bytes:
 def check(make_service: MakeService) -> None:
     """Serve with what the learner wrote, ask, and send SIGTERM; print what holds, and a hint."""
     play = _Play(make_service)
-    with _sigterm_is_harmless(), _nothing_is_logged():
+    with _sigterm_is_harmless(), _nothing_is_logged(), _few_lines(), play.watching():
         try:
             with alarm_clock(_LONGEST_STEP) as instruments:
                 trio.run(play.run, instruments=instruments)
@@ -53,7 +69,7 @@ def check(make_service: MakeService) -> None:
                 keep_for_ever(play.root)
             play.error = play.error or error
     if isinstance(play.error, NotImplementedError):
-        hint = "make a RunGroup, add two actors of the library's to it, return it."
+        hint = "make a RunGroup, add two actors of the library's to it, return it. " + STUB_IS_LEFT
         verdict((False, "make_service is written", hint))
         return
     blocks = next((e for e in (play.error, play.result) if isinstance(e, BlocksError)), None)
@@ -82,6 +98,14 @@ def check(make_service: MakeService) -> None:
                 if play.unreadable is None and (play.took is None or play.took > 0)
                 else "what leaves the handler ends the service. Catch it in the handler: `except "
                 f"Exception as error:`. {play}"
+            ),
+        ),
+        (
+            play.beside == b"BESIDE",
+            "also not while the other one is under way",
+            (
+                "the request that came 0.1 s before it was cut off. An error that reaches the "
+                f"nursery cancels the other handlers: catch it in the handler. {play}"
             ),
         ),
         (
@@ -120,6 +144,8 @@ def check(make_service: MakeService) -> None:
             _why_not_in_time(play),
         ),
     )
+    if play.swallowed and play.is_soon_enough:
+        show(CATCHES_CANCELLED)
 
 
 def _why_not_in_time(play: _Play) -> str:
@@ -141,6 +167,7 @@ class _Play:
     group: RunGroup | None = attrs.field(default=None, init=False)
     first: bytes | None = attrs.field(default=None, init=False)
     unreadable: bytes | None = attrs.field(default=None, init=False)
+    beside: bytes | None = attrs.field(default=None, init=False)
     second: bytes | None = attrs.field(default=None, init=False)
     under_way: bytes | None = attrs.field(default=None, init=False)
     late: bool | None = attrs.field(default=None, init=False)  # whether it was let in
@@ -150,6 +177,7 @@ class _Play:
     root: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
     is_over: bool = attrs.field(default=False, init=False)
     given_up: bool = attrs.field(default=False, init=False)
+    cancelled: list[trio.Cancelled] = attrs.field(factory=list[trio.Cancelled], init=False)
 
     @property
     def took(self) -> float | None:
@@ -173,6 +201,30 @@ class _Play:
         if isinstance(what, BaseException):
             return f"The service ended {when}, with {' '.join(tree_of(what).split())}."
         return f"The service ended {when}, and returned {what!r}."
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Keep each `Cancelled` that a handler gets, if trio or the library has called that."""
+        receive_some = trio.SocketStream.receive_some
+
+        async def watched(stream: trio.SocketStream, max_bytes: int | None = None) -> Any:
+            try:
+                return await receive_some(stream, max_bytes)
+            except trio.Cancelled as cancelled:
+                if _is_trios(trio.lowlevel.current_task().coro.cr_frame):
+                    self.cancelled.append(cancelled)
+                raise
+
+        with mock.patch.object(trio.SocketStream, "receive_some", watched):
+            yield
+
+    @property
+    def swallowed(self) -> bool:
+        """Whether one of them has not come as far as who had called the handler."""
+        return not all(
+            any(_is_trios(frame) for frame, _ in list(traceback.walk_tb(each.__traceback__))[:1])
+            for each in self.cancelled
+        )
 
     def why_no_group(self) -> str:
         if self.error is not None:
@@ -215,8 +267,12 @@ class _Play:
     async def play(self, group: RunGroup, port: int) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.serve, group, nursery.cancel_scope)
+            nursery.start_soon(_say_nothing, port)  # from the beginning
             self.first = await _answer_of(port, b"hello")
-            self.unreadable = await _answer_of(port, b"\xff")
+            async with trio.open_nursery() as clients:
+                clients.start_soon(self.be_beside, port)
+                await trio.sleep(0.1)
+                self.unreadable = await _answer_of(port, b"\xff")
             await _go_away(port)
             await trio.sleep(0.7)  # it is missed when the answer is sent
             self.second = await _answer_of(port, b"still there?")
@@ -243,8 +299,15 @@ class _Play:
         await trio.sleep(0.3)  # for those who are still to get an answer
         scope.cancel(reason="the service has ended")
 
+    async def be_beside(self, port: int) -> None:
+        self.beside = await _answer_of(port, b"beside")
+
     async def be_under_way(self, port: int) -> None:
         self.under_way = await _answer_of(port, b"last")
+
+
+def _is_trios(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith("trio")
 
 
 async def _answer_of(port: int, request: bytes) -> bytes | None:
@@ -289,6 +352,25 @@ def _sigterm_is_harmless() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _few_lines() -> Iterator[None]:
+    """Let a service print some lines, and not fill the notebook if it never stops."""
+    out, left = sys.stdout, _MOST_LINES
+
+    class Few(io.TextIOBase):
+        def write(self, text: str) -> int:
+            nonlocal left
+            if left > 0:
+                out.write(text)
+            left -= text.count("\n")
+            return len(text)
+
+    with contextlib.redirect_stdout(Few()):
+        yield
+    if left < 0:
+        print("… and more")
 
 
 @contextlib.contextmanager

@@ -255,7 +255,7 @@ def alarm_clock(seconds: float) -> Iterator[list[trio.abc.Instrument]]:
             around = around.f_back
         raise BlocksError(
             f"for {seconds:g} s no other task could run: it waits, or goes round in circles, "
-            "without an `await`"
+            "without an `await` that really waits"
         )
 
     before = signal.signal(signal.SIGALRM, ring)

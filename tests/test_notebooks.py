@@ -377,6 +377,57 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["the function and its arguments", "!incorrect!"],
     ),
     (
+        "09 dies of a client that says nothing",
+        "check(make_service)",
+        """
+        from trio_rungroup import listener_actor, signal_actor
+        def make_service(listeners):
+            async def handle(stream):
+                try:
+                    with trio.fail_after(1):
+                        await answer(stream)
+                except (UnicodeDecodeError, trio.BrokenResourceError):
+                    pass
+            group = RunGroup(grace=1)
+            group.add(*signal_actor())
+            group.add(*listener_actor(handle, listeners))
+            return group
+        """,
+        ["✓ it answers a request", "✗ a request that cannot", "TooSlowError", "Catch it in the"],
+    ),
+    (
+        "09 begins anew after an error",
+        "check(make_service)",
+        """
+        from trio_rungroup import signal_actor
+        def make_service(listeners):
+            accepting = trio.CancelScope()
+            async def one(stream):
+                async with stream:
+                    await answer(stream)
+            async def serve():
+                while not accepting.cancel_called:
+                    try:
+                        async with trio.open_nursery() as nursery:
+                            with trio.CancelScope() as scope:
+                                scopes.append(scope)
+                                while True:
+                                    nursery.start_soon(one, await listeners[0].accept())
+                    except* Exception:
+                        pass
+            def stop(error):
+                accepting.cancel()
+                scopes[-1].cancel()
+                listeners[0].socket.close()
+            scopes = []
+            group = RunGroup(grace=1)
+            group.add(*signal_actor())
+            group.add(serve, stop)
+            return group
+        """,
+        ["✗ also not while the other one is under way", "cancels the other handlers"],
+    ),
+    (
         "05 calls the last function for all",
         "check_race(race)",
         """
@@ -2932,6 +2983,44 @@ def test_one_hint_more_for_who_catches_cancelled() -> None:
             shown = shown_for(module_of("exercises", number), f"check({name})", source)
             assert "✗" not in shown
             assert ("catches `Cancelled` and goes on" in " ".join(shown.split())) == told, source
+
+
+def test_one_hint_more_for_a_handler_that_catches_cancelled() -> None:
+    solution = Path(module_of("solution", "09").__file__ or "").read_text(encoding="utf-8")
+    for handler, told in (
+        ("except Exception as error:", False),
+        ("except BaseException as error:", True),
+        (
+            "except trio.Cancelled:\n            raise\n        except BaseException as error:",
+            False,
+        ),
+    ):
+        source = solution.replace("except Exception as error:", handler)
+        shown = shown_for(module_of("exercises", "09"), "check(make_service)", source)
+        assert "✗" not in shown
+        assert ("catches `Cancelled` and goes on" in " ".join(shown.split())) == told, source
+
+
+def test_an_answer_does_not_fill_the_notebook() -> None:
+    source = """
+        from trio_rungroup import listener_actor, signal_actor
+        def make_service(listeners):
+            execute, interrupt = listener_actor(answer, listeners)
+            async def again_and_again():
+                while True:
+                    try:
+                        return await execute()
+                    except* Exception as error:
+                        print("failed", error)
+            group = RunGroup(grace=1)
+            group.add(*signal_actor())
+            group.add(again_and_again, interrupt)
+            return group
+    """
+    shown = shown_for(module_of("exercises", "09"), "check(make_service)", source)
+    assert 40 < shown.count("failed") <= 50
+    assert "… and more\n✗ it lets others run" in shown
+    assert "without an `await` that really waits" in " ".join(shown.split())
 
 
 def test_an_answer_may_be_any_callable() -> None:
