@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import os
 import re
@@ -15,7 +16,15 @@ from typing import Any, TypeAlias
 
 import attrs
 import trio
-from helpers import Attempt, attempt, shortly, verdict, why_it_failed, why_no_pair
+from helpers import (
+    STUB_IS_LEFT,
+    Attempt,
+    attempt,
+    shortly,
+    verdict,
+    why_it_failed,
+    why_no_pair,
+)
 from IPython.core.getipython import get_ipython
 
 from trio_rungroup import RunGroup
@@ -95,6 +104,7 @@ class _Run:
     began: list[float] = attrs.field(factory=list[float], init=False)
     done: list[float] = attrs.field(factory=list[float], init=False)
     is_pair: bool = attrs.field(default=False, init=False)
+    is_async: bool = attrs.field(default=True, init=False)
     is_actor: bool = attrs.field(default=False, init=False)
     how: str | None = attrs.field(default=None, init=False)
     exited: float | None = attrs.field(default=None, init=False)
@@ -107,6 +117,7 @@ class _Run:
     async def _run(self) -> None:
         execute, interrupt = self.make_reporter(self._report)
         self.is_pair = True
+        self.is_async = inspect.iscoroutinefunction(execute)
         if not self.is_told:
             with trio.move_on_after(self.stop_at) as scope:
                 await execute()
@@ -167,6 +178,8 @@ def check(make_reporter: MakeReporter) -> None:
             if told[-1].outcome.spins:  # and would in the others, too, which takes its time
                 hint = f"{told[-1].outcome}. Wait for an event instead of looking again and again, "
                 hint += "with a time limit."
+                if not told[-1].is_async:
+                    hint = "is `execute` an `async def`? A plain `def` cannot wait."
                 verdict((False, "it does not go round in circles", hint))
                 return
         asleep, busy, for_long = told
@@ -175,7 +188,8 @@ def check(make_reporter: MakeReporter) -> None:
     finally:
         _log.disabled = was_disabled
     if asleep.outcome.not_written:
-        hint = "begin with what is there: copy the body of buggy_reporter, and repair it."
+        hint = "begin with what is there: copy the body of buggy_reporter, and repair it. "
+        hint += STUB_IS_LEFT
         verdict((False, "make_reporter is written", hint))
         return
     if not asleep.is_actor:
@@ -228,7 +242,10 @@ def check(make_reporter: MakeReporter) -> None:
             busy.began == [0.0] and busy.done == [2.0],
             "told to stop while it reports, it finishes that report, and begins no other",
             (
-                f"the interrupt only tells; it is `execute` that reports. {busy}"
+                "the report that was under way was broken off, and another one begun: only the "
+                f"sleep may be cut short. {busy}"
+                if busy.began[1:2] == [1.0] and busy.done[:1] != [2.0]
+                else f"the interrupt only tells; it is `execute` that reports. {busy}"
                 if busy.began[1:2] == [1.0]
                 else _why_not_returned(busy)
                 if busy.done[:1] == [2.0] or busy.has_failed
@@ -251,7 +268,8 @@ def check(make_reporter: MakeReporter) -> None:
             "left alone, it reports and then sleeps an hour, again and again",
             (
                 "between two reports lies an hour: the next begins at 3602 s. Is the report inside "
-                f"the time limit, too? Leave the `with` before you report. {for_long}"
+                "the time limit, too? Leave the `with` before you report. Or is it counted "
+                f"from the beginning of a report? {for_long}"
                 if for_long.began == [0.0, 3600.0, 7200.0]
                 else f"the time limit of the wait is the hour. {for_long}"
             ),

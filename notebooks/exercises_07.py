@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import attrs
 import trio
-from helpers import Attempt, attempt, verdict, why_it_failed, why_no_pair
+from helpers import STUB_IS_LEFT, Attempt, attempt, verdict, why_it_failed, why_no_pair
 
 from trio_rungroup import RunGroup
 
@@ -40,6 +40,7 @@ class _Run:
     is_pair: bool = attrs.field(default=False, init=False)
     is_actor: bool = attrs.field(default=False, init=False)
     how: str | None = attrs.field(default=None, init=False)
+    error: BaseException | None = attrs.field(default=None, init=False)  # the actor's
     waits: bool = attrs.field(default=False, init=False)  # the interrupt, and for ever
     passed_on: bool = attrs.field(default=False, init=False)  # the scope got its cancellation back
     ended: Attempt = attrs.field(init=False)
@@ -70,7 +71,7 @@ class _Run:
             await group.run()
         if group.record is not None:
             actor = group.record.actors[0]
-            self.how = actor.how
+            self.how, self.error = actor.how, actor.error
             self.waits = limit.cancelled_caught and actor.exited < _LONG
         if limit.cancelled_caught:
             raise trio.TooSlowError(f"it did not stop within {_LONG} s")
@@ -111,10 +112,12 @@ def check(flusher: Flusher) -> None:
     near = _Run(flusher, stop_at=29.5)
     busy = _Run(flusher, stop_at=31.0)
     fails = _Run(flusher, stop_at=75.5, fails=True)
+    fails_last = _Run(flusher, stop_at=0.5, fails=True)
     cancelled = _Run(flusher, stop_at=math.inf, cancelled_at=10.5)
     cut = _Run(flusher, stop_at=math.inf, cancelled_at=31.0)
     if idle.ended.not_written:
-        hint = "make a trio.Event for the channel, and write the two functions around it."
+        hint = "make a trio.Event for the channel, and write the two functions around it. "
+        hint += STUB_IS_LEFT
         verdict((False, "flusher is written", hint))
         return
     if not idle.is_actor:
@@ -128,7 +131,7 @@ def check(flusher: Flusher) -> None:
             when = "" if run is idle else f"Told to stop at {run.stop_at:g} s: "
             verdict((False, "it has no error of its own", when + why_it_failed(own)))
             return
-    if any(run.not_awaited for run in (idle, early, near, busy, fails)):
+    if any(run.not_awaited for run in (idle, early, near, busy, fails, fails_last)):
         hint = "flush() was called, but nobody awaited it: `await flush()`. (Go's `return flush()` "
         hint += "is that, and then `return`.)"
         verdict((False, "every flush() is awaited", hint))
@@ -158,7 +161,8 @@ def check(flusher: Flusher) -> None:
                 else f"it flushes once too often: after the last flush comes no other. {idle}"
                 if idle.how == "returned" and idle.began[2:3] == [75.5]
                 else "a wait for the event ends at once when the interrupt sets it, a sleep does "
-                f"not; and an actor without an interrupt of its own is cancelled. {idle}"
+                "not; an actor without an interrupt of its own is cancelled; and a lock that is "
+                f"held all the time keeps the interrupt out. {idle}"
             ),
         ),
         (
@@ -184,7 +188,8 @@ def check(flusher: Flusher) -> None:
             and busy.done[1:] == [busy.began[1] + 2],
             "and flushes once more what has come in since",
             (
-                f"two flushes at the same time: the interrupt only tells, execute flushes. {busy}"
+                "two flushes at the same time: the interrupt only tells; execute flushes, and "
+                f"awaits each one before the next. {busy}"
                 if busy.began[1:2] == [31.0]
                 else "look before each flush whether you have been told to stop, not after it. "
                 f"{busy}"
@@ -206,7 +211,18 @@ def check(flusher: Flusher) -> None:
                 "the error came out in a group: a nursery of yours has wrapped it. Do without, by "
                 f"a time limit around the wait for an event. {fails}"
                 if isinstance(fails.ended.error, BaseExceptionGroup)
+                else "the interrupt is called after an error of the actor's own, too, and must not "
+                f"flush then. {fails}"
+                if isinstance(fails.ended.error, OSError) and fails.began == [30.0, 32.0]
                 else f"Go's `return err` is a raise: let the exception out, flush no more. {fails}"
+            ),
+        ),
+        (
+            isinstance(fails_last.error, OSError) and fails_last.began == [0.5],
+            "and so does an error of the last flush",
+            (
+                "told at 0.5 s, it flushed, and that failed: let the error out as itself, not "
+                f"caught, and not in a group. It {fails_last.how}, with {fails_last.error!r}."
             ),
         ),
         (

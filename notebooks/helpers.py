@@ -411,6 +411,8 @@ def why_no_pair(outcome: Attempt) -> str:
     """Explain why what should make an actor did not return a pair, for a hint."""
     if "coroutine object" in str(outcome.error) and "unpack" in str(outcome.error):
         return "making the pair has nothing to wait for: write it as `def`, without `async`."
+    if "'tuple' object is not callable" in str(outcome.error):
+        return _CALLED_TOO_EARLY
     return (
         "return execute, interrupt: an async function without parameters, and a function of one. "
         f"Here, {outcome}."

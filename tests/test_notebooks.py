@@ -377,6 +377,127 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["the function and its arguments", "!incorrect!"],
     ),
     (
+        "06 has a plain function that loops",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            def execute():
+                while not stopping.is_set():
+                    report().close()
+                    with trio.move_on_after(3600):
+                        stopping.wait().close()
+            return execute, lambda error: stopping.set()
+        """,
+        ["is `execute` an `async def`?"],
+    ),
+    (
+        "06 counts the hour from the beginning",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            async def execute():
+                due = 0
+                while not stopping.is_set():
+                    await report()
+                    due += 3600
+                    with trio.move_on_at(due):
+                        await stopping.wait()
+            return execute, lambda error: stopping.set()
+        """,
+        ["is it counted from the beginning of a report"],
+    ),
+    (
+        "06 begins another report",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            scope = trio.CancelScope()
+            async def execute():
+                with scope:
+                    while True:
+                        try:
+                            await report()
+                        except trio.Cancelled:
+                            with trio.move_on_after(5, shield=True):
+                                await report()
+                            raise
+                        await trio.sleep(3600)
+            return execute, lambda error: scope.cancel()
+        """,
+        ["was broken off, and another one begun", "!it is `execute` that reports"],
+    ),
+    (
+        "06 calls make_reporter",
+        "check(make_reporter(print))",
+        """
+        def make_reporter(report):
+            async def execute():
+                await report()
+            return execute, lambda error: None
+        """,
+        ["hand over the function itself"],
+    ),
+    (
+        "07 loses an error of the last flush",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                while not cancel.is_set():
+                    with trio.move_on_after(30):
+                        await cancel.wait()
+                    if not cancel.is_set():
+                        await flush()
+                try:
+                    await flush()
+                except Exception as error:
+                    print("the rest is lost:", error)
+            return execute, lambda error: cancel.set()
+        """,
+        ["✗ and so does an error of the last flush", "let the error out as itself"],
+    ),
+    (
+        "07 starts flushes",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                async with trio.open_nursery() as nursery:
+                    while True:
+                        with trio.move_on_after(30):
+                            await cancel.wait()
+                        nursery.start_soon(flush)
+                        if cancel.is_set():
+                            return
+            return execute, lambda error: cancel.set()
+        """,
+        ["awaits each one before the next"],
+    ),
+    (
+        "07 flushes in the interrupt, behind a lock",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            busy, scope = trio.Lock(), trio.CancelScope()
+            async def execute():
+                with scope:
+                    while True:
+                        await trio.sleep(30)
+                        async with busy:
+                            await flush()
+            async def interrupt(error):
+                async with busy:
+                    scope.cancel()
+                    await flush()
+            return execute, interrupt
+        """,
+        ["is called after an error of the actor's own, too"],
+    ),
+    (
         "09 dies of a client that says nothing",
         "check(make_service)",
         """
