@@ -26,6 +26,11 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
         hint = "write check(make_group), without brackets after make_group: check calls it itself."
         verdict((False, "make_group is handed over as a function", hint))
         return
+    if not callable(make_group):
+        hint = f"check was handed {make_group!r}. Write check(make_group), without brackets after "
+        hint += "make_group; and make_group ends with `return group`."
+        verdict((False, "make_group is handed over as a function", hint))
+        return
     try:
         group = make_group()
     except NotImplementedError:
@@ -36,10 +41,14 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
     except BaseException as error:  # a check never raises
         group = None
         hint = f"make_group() raised {error!r}."
+        if "missing" in str(error) and "RunGroup." in str(error):
+            hint += " Are the brackets missing, in `group = RunGroup()`?"
         if any("raised by actor" in note for note in getattr(error, "__notes__", ())):
             hint = "return the group, do not run it: check does that."
     else:
         hint = f"it returned {group!r}. Is there a `return group` at the end?"
+        if group is RunGroup:
+            hint = "it returned the class RunGroup: the brackets are missing, `RunGroup()`."
     if inspect.iscoroutine(group):
         hint = "it has nothing to wait for: write `def make_group()`, without `async`."
         if is_run_of_a_group(group):

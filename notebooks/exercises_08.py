@@ -123,10 +123,11 @@ def _check(stoppable: Stoppable, client: Client) -> None:
         (
             first.value == first.steps_at_end > 0 and second.value == second.steps_at_end,
             "it gives back the number of steps",
-            "more steps are counted than were made: equal calls are made once, write pure=False. "
-            f"{first}"
+            "more steps are counted than were made: equal calls are made once, write pure=False; "
+            f"and a step that is submitted is made later, so wait for it before you count. {first}"
             if isinstance(first.value, int) and first.value > first.steps_at_end + 1
-            else f"what the remote function returns is what comes back. {first}",
+            else "what the remote function returns is what comes back, unless the interrupt "
+            f"cancels the future as well: a cancelled one has no value. {first}",
         ),
         (
             isinstance(fails.error, OSError) and fails.steps_at_end == 1,
@@ -140,11 +141,15 @@ def _why_no_steps(run: _Run) -> str:
     if run.value == 0:
         return (
             "the loop ended before its first step. An event of Dask's is always true: ask it with "
-            "`while not stop.is_set():`. Or was it set before? The interrupt is a function, "
-            f"`lambda error: stop.set()`, not a call. {run}"
+            "`while not stop.is_set():`, in a plain `def`, not an `async def`. Or was it set "
+            f"before? The interrupt is a function, `lambda error: stop.set()`, not a call. {run}"
         )
     if run.error is not None:
-        return f"it failed before its first step. client.submit sends a function there. {run}"
+        return (
+            "it failed before its first step. client.submit sends a function there, with what it "
+            "needs: of events only Dask's own, `distributed.Event`, can be sent; not one of "
+            f"threading's or trio's. {run}"
+        )
     if isinstance(run.value, int):
         return f"it counted steps, and none was made: call `step()`, with its brackets. {run}"
     return (

@@ -11,7 +11,7 @@ from unittest import mock
 
 import attrs
 import trio
-from helpers import Attempt, attempt, called, leaves_of, verdict, why_it_failed
+from helpers import STUB_IS_LEFT, Attempt, attempt, called, leaves_of, verdict, why_it_failed
 
 Work = Callable[[Any], Awaitable[Any]]
 Pipeline = Callable[[Iterable[Any], Work, int], Awaitable[Any]]
@@ -21,6 +21,7 @@ _DONE = ["B", "C", "A", "D"]  # with two workers
 _LITTLE = {None: 1, 0: 1.5, "": 2}
 _MANY = 40
 _AHEAD = 2
+_AGAIN = 12  # times more
 _LATE = 1000  # by then everything is over, or never
 
 
@@ -96,26 +97,39 @@ class _Scene:
         return list(value) if isinstance(value, (list, tuple)) else None
 
 
+def _failing() -> _Scene:
+    return _Scene([*_SECONDS], _SECONDS.__getitem__, fails="b")
+
+
+def _has_failed_at_once(scene: _Scene) -> bool:
+    return _has_oserror(scene.outcome.error) and scene.outcome.ended == 1
+
+
 def check(pipeline: Pipeline) -> None:
     """Call it with a few items, none, many, with one that fails, and in a scope that ends."""
     main = _Scene([*_SECONDS], _SECONDS.__getitem__)
     little = _Scene([*_LITTLE], _LITTLE.__getitem__, workers=5)
     nothing = _Scene([], _SECONDS.__getitem__)
     many = _Scene([*range(_MANY)], lambda number: 1 + number % 2 / 2)
-    failing = _Scene([*_SECONDS], _SECONDS.__getitem__, fails="b")
+    failing = _failing()
     cancelled = _Scene([*_SECONDS], _SECONDS.__getitem__, limit=2.25)
     scenes = [main, little, nothing, many, failing, cancelled]
     for scene in scenes:
         scene.play(pipeline)
         if main.outcome.spins:  # and would in the others, too, which takes its time
             break
+    for _ in range(_AGAIN):  # what is cancelled in one moment is so in any order
+        if main.outcome.spins or not _has_failed_at_once(failing):
+            break
+        failing = _failing()
+        failing.play(pipeline)
     if main.outcome.spins:
         verdict((False, "it comes back by itself", _why_it_hangs(main)))
         return
     if main.outcome.not_written:
         hint = (
             "replace `raise NotImplementedError`: two channels, a nursery, and in it a task that "
-            "sends the items."
+            f"sends the items. {STUB_IS_LEFT}"
         )
         verdict((False, "pipeline is written", hint))
         return
@@ -168,7 +182,7 @@ def check(pipeline: Pipeline) -> None:
             _why_ahead(many),
         ),
         (
-            _has_oserror(failing.outcome.error) and failing.outcome.ended == 1,
+            _has_failed_at_once(failing),
             "an error of work comes out at once",
             _why_not_failed(failing),
         ),
@@ -218,7 +232,8 @@ def _why_it_hangs(scene: _Scene) -> str:
                     "Does each worker take one item only? It has to go on: `async for`."
                     if stuck.tasks_waiting_send == 1 and len(scene.calls) == scene.workers
                     else "Is the collector after the nursery's block? It has to run beside the "
-                    "workers."
+                    "workers. Or does it wait for more values than come, since `items` is gone "
+                    "through in two places? They can be gone through once."
                 )
             )
     return f"{scene.outcome}. Who waits for whom?"
@@ -282,7 +297,7 @@ def _why_not_in_time(scene: _Scene) -> str:
     if outcome.ended == sum(_SECONDS.values()):
         return (
             f"it took {outcome.ended:g} s: one after the other. Two workers means two tasks that "
-            "take items from the same channel."
+            "take items from the same channel, and no lock that lets only one of them work."
         )
     if outcome.ended == max(_SECONDS.values()):
         return (
@@ -332,6 +347,12 @@ def _why_not_failed(scene: _Scene) -> str:
         return (
             f"{told} The nursery cancels the others, unless a shield keeps that out, or the error "
             "is caught before it gets there."
+        )
+    leaves = leaves_of(scene.outcome.error) if scene.outcome.error is not None else []
+    if any(isinstance(leaf, trio.BrokenResourceError) for leaf in leaves):
+        return (
+            f"{told} The end of an `async with` for a channel is a checkpoint: if its nursery is "
+            "cancelled by then, `Cancelled` takes the place of the error. That of a `with` is none."
         )
     return f"{told} Do not catch it: it comes out of the nursery, and ends the others."
 

@@ -377,6 +377,64 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["the function and its arguments", "!incorrect!"],
     ),
     (
+        "01 returns nothing, and is called",
+        "check(make_group())",
+        """
+        def make_group():
+            group = RunGroup()
+        """,
+        ["check was handed None", "`return group`", "!raised"],
+    ),
+    (
+        "01 returns the class",
+        "check(make_group)",
+        """
+        def make_group():
+            return RunGroup
+        """,
+        ["the brackets are missing"],
+    ),
+    (
+        "01 adds to the class",
+        "check(make_group)",
+        """
+        def make_group():
+            group = RunGroup
+            group.add(server)
+            return group
+        """,
+        ["Are the brackets missing"],
+    ),
+    (
+        "10 has a checkpoint between an error and its nursery",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            async def feed(items, send):
+                async with send:
+                    for item in items:
+                        await send.send(item)
+            async def worker(recv, results):
+                async for item in recv:
+                    await results.send(await work(item))
+            async def run_workers(recv, results):
+                async with results, recv:
+                    async with trio.open_nursery() as nursery:
+                        for _ in range(workers):
+                            nursery.start_soon(worker, recv, results)
+            send, recv = trio.open_memory_channel(0)
+            results, done = trio.open_memory_channel(0)
+            out = []
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(feed, items, send)
+                nursery.start_soon(run_workers, recv, results)
+                async for r in done:
+                    out.append(r)
+            return out
+        """,
+        ["✗ an error of work comes out at once", "The end of an `async with` for a channel"],
+    ),
+    (
         "06 has a plain function that loops",
         "check(make_reporter)",
         """
