@@ -1,7 +1,7 @@
 """CONTRACT.md, promise by promise: the number stands in each test's name.
 
-Mutants. `mutants.toml` changes one thing in `_group.py` at a time, in 546 ways. The tests
-notice all but these, which nobody could tell from the original:
+Mutants. `mutants.toml` changes one thing in `_group.py` and `_graces.py` at a time, in 541 ways.
+The tests notice all but these, which nobody could tell from the original:
 
 - `final` taken away: for type checkers.
 - `or` for `and` where `run_actor` asks for Ctrl-C: it takes longer, and comes to the same.
@@ -16,7 +16,6 @@ notice all but these, which nobody could tell from the original:
 - `cancelled_by_us_below` begins at -1; `index + 2`: the next one is cancelled in the same breath.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
 - `dict.fromkeys(self.names, 0)`: the next name is looked for from one number earlier on.
-- `adding` begins as True: there is nothing to forget.
 """
 
 from __future__ import annotations
