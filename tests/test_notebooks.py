@@ -3146,6 +3146,7 @@ def test_a_hint_names_the_cause(
     assert [word for word in unwanted if word in shown] == []
 
 
+@once_is_enough
 def test_one_hint_more_for_who_catches_cancelled() -> None:
     for number, name in (("04", "first_error"), ("05", "run_group")):
         solution = Path(module_of("solution", number).__file__ or "").read_text(encoding="utf-8")
@@ -3164,6 +3165,7 @@ def test_one_hint_more_for_who_catches_cancelled() -> None:
             assert ("catches `Cancelled` and goes on" in " ".join(shown.split())) == told, source
 
 
+@once_is_enough
 def test_one_hint_more_for_a_handler_that_catches_cancelled() -> None:
     solution = Path(module_of("solution", "09").__file__ or "").read_text(encoding="utf-8")
     for handler, told in (
@@ -3180,6 +3182,7 @@ def test_one_hint_more_for_a_handler_that_catches_cancelled() -> None:
         assert ("catches `Cancelled` and goes on" in " ".join(shown.split())) == told, source
 
 
+@once_is_enough
 def test_an_answer_does_not_fill_the_notebook() -> None:
     source = """
         from trio_rungroup import listener_actor, signal_actor
@@ -3202,6 +3205,7 @@ def test_an_answer_does_not_fill_the_notebook() -> None:
     assert "without an `await` that really waits" in " ".join(shown.split())
 
 
+@once_is_enough
 def test_an_answer_may_be_any_callable() -> None:
     for number, name in (("04", "first_error"), ("05", "run_group")):
         source = Path(module_of("solution", number).__file__ or "").read_text(encoding="utf-8")
