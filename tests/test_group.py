@@ -16,6 +16,7 @@ The tests notice all but these, which nobody could tell from the original:
 - `cancelled_by_us_below` begins at -1; `index + 2`: the next one is cancelled in the same breath.
 - `settles=True` for what a handler of the log raises: it ends the program, so it settles anyway.
 - `dict.fromkeys(self.names, 0)`: the next name is looked for from one number earlier on.
+- `adding` begins as True: there is nothing to forget.
 """
 
 from __future__ import annotations
@@ -3333,6 +3334,64 @@ async def test_promise_17_whose_grace_a_second_request_ends_is_named(
     assert inside == (
         f"{ended} (the grace has ended in the group around this one):\n  'inside' at stubborn"
     )
+
+
+async def test_promise_17_an_interrupt_that_is_late_after_a_second_request_is_named_in_time(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def nine(error: BaseException | None) -> None:
+        await stubborn(9)
+
+    times: list[float] = []
+    group = RunGroup()
+    group.add(functools.partial(give, 0, None), nine)
+    for name in "abc":
+        group.add(trio.sleep_forever, nine, name=name)
+    with trio.move_on_after(1), times_of_logging(times):
+        await group.run()
+    assert times[0] == 10
+    assert caplog.messages[0].startswith(
+        "the stop has been waiting for 10 s for:\n  the interrupt of actor 'a' at "
+    )
+
+
+async def test_promise_17_a_request_inside_a_shield_is_no_grace_that_ended_around(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    outer, inner = RunGroup(grace=5), RunGroup()
+
+    async def clean_up() -> None:
+        with trio.move_on_after(20, shield=True):
+            await inner.run()
+
+    inner.add(trio.sleep_forever, ignore, grace=100, name="slow")
+    inner.add(functools.partial(give, 8, None))
+    outer.add(clean_up, ignore)
+    outer.add(functools.partial(give, 1, None))
+    await outer.run()
+    assert caplog.messages[-1].startswith(
+        "cancelled because the grace has ended (asked a second time to stop):\n  'slow' at "
+    )
+
+
+async def test_promise_17_a_group_that_begins_when_the_grace_around_it_ends_is_named(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    outer, inner = RunGroup(grace=0), RunGroup()
+
+    async def clean_up() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            await inner.run()
+
+    inner.add(trio.sleep_forever, ignore, grace=50, name="keeper")
+    outer.add(clean_up)
+    outer.add(trio.sleep_forever, ignore, name="x")
+    with trio.move_on_after(1):
+        await outer.run()
+    assert "'x' at " in caplog.text
+    assert "'keeper' at " in caplog.text
 
 
 async def test_promise_17_a_grace_that_ends_around_a_group_is_no_second_request(

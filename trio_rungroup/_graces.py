@@ -4,8 +4,9 @@ Nothing here is needed to understand the rule (`_group.py`), nor runs where all 
 after they have been interrupted.
 
 When graces end. An actor's own grace ends by the clock. All graces of a run end together, at the
-time `run.graces_end`: that of the group's grace, or sooner by `end_all_graces()`, at a second
-request to stop. The `Watch` is what the calling task does in the meantime.
+time `run.graces_end` (the end of the group's grace, or of a timeout that `run.cancel_all()` hides),
+or sooner: at a second request to stop, an error that ends the program, a word from a run around
+this one. The `Watch` is what the calling task does in the meantime.
 
 Groups nest. trio carries a cancellation into a group and those inside it at once, but not through
 the shield of a grace. Each group takes it as a request to stop: as the first, or as the second if
@@ -45,17 +46,16 @@ def end_all_graces(run: Run, reason: str) -> None:
     Where the nursery's scope stands for all, `run.cancel_all()` has cancelled them.
     """
     ended: list[int] = []
-    is_told_from_around = reason != _GRACE_OVER and actor_around_is_out_of_grace(run.caller)
-    if is_told_from_around and reason == SECOND_REQUEST:  # which is how we hear of it
+    if run.told_graces_are_over and reason == SECOND_REQUEST:  # which is how we hear of it
         reason = GRACE_OVER_AROUND
-    if not run.graces_over:
-        run.graces_over = True
+    if run.graces_over is None:
+        run.graces_over = reason
         run.graces_end = min(run.graces_end, run.clock.current_time())
         if run.watch is not None:
             run.watch.have_patience_again()
         if run.awaited is not None:
             run.cancel(run.awaited.actor, reason, run.awaited.scope)
-        ended = _in_a_grace(run, is_told_from_around=is_told_from_around)
+        ended = _in_a_grace(run, reason)
         for index in range(len(run.scopes)):
             run.cancel(index, reason)
     end_graces_inside(run.nursery.child_tasks)  # every time: one may have begun meanwhile
@@ -63,14 +63,14 @@ def end_all_graces(run: Run, reason: str) -> None:
         _log_cancelled(run, ended, _tasks_of(run), reason)
 
 
-def _in_a_grace(run: Run, *, is_told_from_around: bool = False) -> list[int]:
-    """Find those whose grace ends with all others."""
+def _in_a_grace(run: Run, reason: str) -> list[int]:
+    """Find those whose grace ends with all others, for a reason."""
     if not run.scopes or run.facts.interrupted[0] == math.inf:
         return []  # all are cancelled with the nursery's scope; or not even the first is told yet
     running = _not_cancelled(run, range(run.number))
     if run.cancelled_outside:  # which the others have heard of by themselves
         running = [index for index in running if run.scopes[index].shield]
-    if is_told_from_around:
+    if reason != _GRACE_OVER and actor_around_is_out_of_grace(run.caller):
         # The group around this one has told of what is inside. If each did so again, it would
         # take 2.5 s where 600 are inside each other.
         running = [index for index in running if not run.is_a_group(index)]
@@ -148,7 +148,7 @@ class Watch:
         """Return when there will be something to do."""
         run = self.run
         next_warning = min(self.patience_ends, self.interrupt_is_late_at())
-        if run.graces_over:
+        if run.graces_over is not None:
             return next_warning
         next_grace = self.deadlines[0][0] if self.deadlines else math.inf
         return min(next_warning, run.graces_end, next_grace)
@@ -156,10 +156,10 @@ class Watch:
     def end_graces_due(self, now: float) -> None:
         """Cancel the actors whose grace has ended, and tell where each was waiting."""
         run = self.run
-        if run.graces_over:
+        if run.graces_over is not None:
             return
         if now >= run.graces_end:
-            self.named.update(_in_a_grace(run))
+            self.named.update(_in_a_grace(run, _GRACE_OVER))
             end_all_graces(run, _GRACE_OVER)
             return
         due: list[int] = []
@@ -265,13 +265,13 @@ def actor_around_is_out_of_grace(task: trio.lowlevel.Task) -> bool:
     run = runs_under_way[nursery]
     if not run.stopped:
         return False
-    ends = run.graces_end
+    if run.graces_over is not None:
+        return True
     index = _actor_in(task, run)
     if run.awaited is not None and task is run.awaited.task:
         index = run.awaited.actor
-    if index is not None:  # None: somebody has put it among ours
-        ends = min(ends, run.grace_ends(index))
-    return run.clock.current_time() >= ends
+    # None: somebody has put it among ours
+    return index is not None and run.clock.current_time() >= run.grace_ends(index)
 
 
 def _tasks_of(run: Run) -> dict[int, trio.lowlevel.Task]:

@@ -116,13 +116,15 @@ class _Actors:
     need_scopes: bool  # "One scope or many", above
 
     numbers: dict[str, int]  # the last one given for each name: for unique_name()
+    adding: bool  # whether one is half added
 
     __slots__ = tuple(__annotations__)
 
     def __init__(self) -> None:
         self.names, self.executes, self.interrupts, self.graces = [], [], [], []
         self.may_return, self.reporting = set(), set()
-        self.need_scopes, self.numbers = False, {}
+        self.need_scopes = self.adding = False
+        self.numbers = {}
 
     def forget_half_added(self) -> None:
         """Drop what was left by an `add` that raised, or that Ctrl-C ended.
@@ -254,13 +256,15 @@ class RunGroup:
                     f"grace={grace:g} needs an interrupt to follow: without one the actor is "
                     "cancelled at once; leave it out, or write add(execute, interrupt, grace=...)"
                 )
-        actors, index = self._actors, len(self._actors.names)
-        if len(actors.executes) > index:
+        actors = self._actors
+        if actors.adding:
             actors.forget_half_added()
-        actors.executes.append(execute)
+        actors.adding = True
         name = unique_name(actors.numbers, execute, name)
         if interrupt is not None or _is_run_of_a_group(execute):
             actors.need_scopes = True
+        index = len(actors.names)
+        actors.executes.append(execute)
         actors.interrupts.append(interrupt)
         actors.graces.append(grace)
         if not ends_group:
@@ -268,6 +272,7 @@ class RunGroup:
         if reports_started:
             actors.reporting.add(index)
         actors.names.append(name)  # last: now it counts
+        actors.adding = False
         return execute
 
     @enable_ki_protection
@@ -446,7 +451,7 @@ class Run:
     awaited: _Awaited | None  # the async interrupt that is being awaited
     watch: Watch | None  # over a stop that lasts
     graces_end: float  # when all graces end together, or have ended; known once the stop has begun
-    graces_over: bool  # whether end_all_graces() has been called
+    graces_over: str | None  # why they are, once end_all_graces() has been called
     # Told by a run around this one, where no second request gets through. The watch acts on it: a
     # call of end_all_graces() would recurse through hundreds of groups, and would end the graces of
     # one that the user shields.
@@ -483,8 +488,8 @@ class Run:
         self.not_reported = -1
         self.cancelled_by_us_below = 0
         self.stopped = self.cancelled_outside = False
-        self.graces_over = self.told_graces_are_over = False
-        self.awaited = self.watch = None
+        self.told_graces_are_over = False
+        self.awaited = self.watch = self.graces_over = None
         self.returned = self.raised = self.cause = None
         self.bare = self.error = self.stray = self.value = None
         self.bare_raiser = self.error_raiser = _CALLER
@@ -612,7 +617,7 @@ class Run:
         if error is not None:  # trio stops half-way then, and no one else can go on for it
             self.keep("an abort function", error, settles=False)
             del error
-        if self.graces_over:  # before this could reach the groups inside
+        if self.graces_over is not None:  # before this could reach the groups inside
             end_graces_inside(self.nursery.child_tasks)
 
     async def wait_for_all(self) -> None:
@@ -879,11 +884,13 @@ class Run:
         """Await one interrupt within its actor's deadline."""
         error: BaseException | None = None
         complaint: BaseException | None = None
-        deadline = min(self.grace_ends(index), self.graces_end)
+        deadline = min(self.grace_ends(index), self.stopped_at + self.grace)
         try:
             with trio.CancelScope(deadline=deadline, shield=deadline < math.inf) as scope:
                 self.awaited = _Awaited(index, scope, trio.lowlevel.current_task())
                 self.wake()  # for the watch, which may have to name it one day
+                if self.graces_over is not None:
+                    scope.cancel(reason=self.graces_over)
                 error = await _error_of(coroutine)
                 who = f"the interrupt of {self.who(index)}"
                 error = await self.begin_anyway(coroutine, error, who)
@@ -914,7 +921,7 @@ class Run:
             self.error, self.error_raiser = error, who
         else:
             self.keep_later(who, error)
-        if bare is not None and self.stopped and not begins and not self.graces_over:
+        if bare is not None and self.stopped and not begins and self.graces_over is None:
             end_all_graces(self, f"{class_name(bare)} during the stop")
         del bare, error
 
