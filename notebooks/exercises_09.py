@@ -177,7 +177,9 @@ class _Play:
     root: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
     is_over: bool = attrs.field(default=False, init=False)
     given_up: bool = attrs.field(default=False, init=False)
-    cancelled: list[trio.Cancelled] = attrs.field(factory=list[trio.Cancelled], init=False)
+    cancelled: dict[trio.lowlevel.Task, trio.Cancelled] = attrs.field(
+        factory=dict[trio.lowlevel.Task, trio.Cancelled], init=False
+    )
 
     @property
     def took(self) -> float | None:
@@ -204,15 +206,19 @@ class _Play:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Keep each `Cancelled` that a handler gets, if trio or the library has called that."""
+        """Keep the first `Cancelled` of each handler, if trio or the library has called that.
+
+        Only the first: one that catches everything in a loop gets a million of them.
+        """
         receive_some = trio.SocketStream.receive_some
 
         async def watched(stream: trio.SocketStream, max_bytes: int | None = None) -> Any:
             try:
                 return await receive_some(stream, max_bytes)
             except trio.Cancelled as cancelled:
-                if _is_trios(trio.lowlevel.current_task().coro.cr_frame):
-                    self.cancelled.append(cancelled)
+                task = trio.lowlevel.current_task()
+                if _is_trios(task.coro.cr_frame):
+                    self.cancelled.setdefault(task, cancelled)
                 raise
 
         with mock.patch.object(trio.SocketStream, "receive_some", watched):
@@ -223,7 +229,7 @@ class _Play:
         """Whether one of them has not come as far as who had called the handler."""
         return not all(
             any(_is_trios(frame) for frame, _ in list(traceback.walk_tb(each.__traceback__))[:1])
-            for each in self.cancelled
+            for each in self.cancelled.values()
         )
 
     def why_no_group(self) -> str:

@@ -3105,11 +3105,13 @@ def shown_for(exercises: ModuleType, call: str, source: str) -> str:
     """What a check prints for an answer that is given as text, as in a cell."""
     names = {**vars(exercises), "asyncio": asyncio, "trio": trio, "RunGroup": RunGroup}
     names["contextlib"] = contextlib
+    held = len(gc.get_objects())
     with warnings.catch_warnings():  # a `return` in `finally`, and what nobody awaits
         warnings.simplefilter("ignore")
         exec(textwrap.dedent(source), names)
         shown = printed_by(lambda _: exec(call, names), None)
         gc.collect()
+    assert len(gc.get_objects()) - held < 200_000, "it would stay in the learner's kernel"
     return shown
 
 
