@@ -461,8 +461,10 @@ def a_task_swallows(async_fn: Callable[..., Awaitable[object]], *args: object) -
     class Watched:
         nursery: trio.Nursery
 
-        def start_soon(self, child: Callable[..., Awaitable[object]], *args: object) -> None:
-            self.nursery.start_soon(self.watch, child, args)
+        def start_soon(
+            self, child: Callable[..., Awaitable[object]], *args: object, name: object = None
+        ) -> None:
+            self.nursery.start_soon(self.watch, child, args, name=name)
 
         async def watch(
             self, child: Callable[..., Awaitable[object]], args: tuple[object, ...]

@@ -316,21 +316,21 @@ async def test_promise_3_an_async_interrupt_is_awaited_before_the_next_is_called
     assert [actor.exited for actor in group.record.actors] == [1, 3, 0.5]
 
 
+async def keep_reason(reasons: list[str | None]) -> None:
+    """Write down why it is cancelled."""
+    try:
+        await trio.sleep_forever()
+    except trio.Cancelled as cancelled:
+        reasons.append(cancelled.reason)
+        raise
+
+
 async def test_promise_3_the_default_interrupt_names_who_exited_first(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     for own_interrupt in (None, ignore):
-        group = RunGroup()
-        reasons: list[str | None] = []
-
-        async def execute(reasons: list[str | None] = reasons) -> None:
-            try:
-                await trio.sleep_forever()
-            except trio.Cancelled as cancelled:
-                reasons.append(cancelled.reason)
-                raise
-
-        group.add(execute)
+        group, reasons = RunGroup(), list[str | None]()
+        group.add(functools.partial(keep_reason, reasons))
         group.add(functools.partial(give, 1, None), own_interrupt, name="the timer")
         await group.run()
         assert reasons == ["actor 'the timer' exited first"]
@@ -340,17 +340,8 @@ async def test_promise_3_the_default_interrupt_names_what_began_the_stop_if_no_a
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     for own_interrupt in (None, ignore):
-        group = RunGroup()
-        reasons: list[str | None] = []
-
-        async def execute(reasons: list[str | None] = reasons) -> None:
-            try:
-                await trio.sleep_forever()
-            except trio.Cancelled as cancelled:
-                reasons.append(cancelled.reason)
-                raise
-
-        group.add(execute)
+        group, reasons = RunGroup(), list[str | None]()
+        group.add(functools.partial(keep_reason, reasons))
         group.add(functools.partial(trio.sleep, 1), own_interrupt, name="the timer")
         async with trio.open_nursery() as nursery:
             await nursery.start(group.run)

@@ -46,7 +46,7 @@ ALL_RETURNED: Final = "all actors have returned"
 _NEVER: Final = [math.inf]
 _NEVER_PACKED: Final = array("d", _NEVER)
 _MOST_CUTS: Final = 10  # tries to cut names so that they differ
-_MOST_LEAVES: Final = 4  # of a group of errors that are looked at: three, and whether there is more
+_MOST_LEAVES: Final = 3  # of a group of errors that are told
 _MOST_ACCENTS: Final = 4  # upon one letter: else they cover the lines above and below
 # What would move the cursor, turn the direction of writing, or stop a file from being
 # written: control characters, lone surrogates, and what XML 1.0 does not allow.
@@ -586,9 +586,11 @@ def describe(error: BaseException | None) -> str:
     except BaseException:  # noqa: BLE001
         message = "<its str() failed>"
     if is_a(error, BaseExceptionGroup):
-        leaves = [describe(leaf) for leaf in itertools.islice(leaves_of(error), _MOST_LEAVES)]
-        more = ["…"] if len(leaves) == _MOST_LEAVES else []
-        message = shorten(f"{message} [{'; '.join(leaves[: _MOST_LEAVES - 1] + more)}]")
+        leaves = leaves_of(error)
+        told = [describe(leaf) for leaf in itertools.islice(leaves, _MOST_LEAVES)]
+        if next(leaves, None) is not None:
+            told.append("…")
+        message = shorten(f"{message} [{'; '.join(told)}]")
     return f"{name}: {message}" if message else name
 
 
