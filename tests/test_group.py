@@ -724,6 +724,29 @@ async def test_promise_7_interrupts_whose_turn_comes_after_the_groups_grace_are_
     assert [a.exited for a in group.record.actors] == [1, 3, 3]
 
 
+async def test_promise_7_so_are_those_after_what_else_ends_all_graces(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    exits = SystemExit(3)
+    called: list[str | None] = []
+
+    def leave(error: BaseException | None) -> None:
+        raise exits
+
+    async def hang(error: BaseException | None) -> None:
+        called.append("its first line")
+        await keep_reason(called)
+
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None), leave)
+    group.add(functools.partial(give, 2, None), hang)
+    with trio.move_on_after(100):  # without it, a hang would be no failure
+        assert await raised_by(group) is exits
+    assert called == ["its first line", "SystemExit during the stop"]
+    assert group.record is not None
+    assert group.record.ended == 1
+
+
 async def test_promise_7_a_grace_of_zero_cancels_right_after_the_interrupt(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
