@@ -157,7 +157,12 @@ class _Scene:
 
 
 def _why_a_group(raised: BaseExceptionGroup) -> str:
-    if "nursery" not in raised.message and raised.message:
+    if not raised.message:
+        return (
+            "a group came out, one that you have made, or that was made of what an `except*` block "
+            "raised. Raise the first error, not a group, and after that block, not in it."
+        )
+    if "nursery" not in raised.message:
         return "a group came out, one that you have made: raise the first error, not a group."
     return (
         "a group came out: an error has reached the nursery. Catch each one in its own "
@@ -411,10 +416,13 @@ async def _first_of_the_group(*async_fns: AsyncFn) -> None:
 
 
 async def _first_of_the_group_with_a_star(*async_fns: AsyncFn) -> None:
+    found: Exception | None = None
     try:
         await _lets_the_group_through(*async_fns)
     except* Exception as group:
-        raise group.exceptions[0] from None
+        found = group.exceptions[0]
+    if found is not None:  # what the block itself raises is wrapped by 3.11.2
+        raise found
 
 
 async def _keeps_it_and_lets_it_through(*async_fns: AsyncFn) -> None:
@@ -432,7 +440,9 @@ async def _keeps_it_and_lets_it_through(*async_fns: AsyncFn) -> None:
             for async_fn in async_fns:
                 nursery.start_soon(run_one, async_fn)
     except* Exception:
-        raise errors[0] from None
+        del errors[1:]
+    if errors:
+        raise errors[0]
 
 
 async def _with_a_channel(*async_fns: AsyncFn) -> None:

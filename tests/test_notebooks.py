@@ -895,6 +895,21 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["✗ a clean-up that is done keeps nobody waiting", "came back at 2.03 s"],
     ),
     (
+        "04 raises a group as an except* makes one of what is raised in it",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            try:
+                async with trio.open_nursery() as nursery:
+                    for async_fn in async_fns:
+                        nursery.start_soon(async_fn)
+            except* Exception as group:
+                error = group.exceptions[0]
+                raise ExceptionGroup("", [error]) from None
+        """,
+        ["after that block, not in it"],
+    ),
+    (
         "04 looks now and then",
         "check(first_error)",
         """
