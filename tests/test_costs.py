@@ -209,14 +209,29 @@ async def graces_that_end_one_by_one(n: int) -> None:
     await group.run()
 
 
-def test_the_four_hundredth_grace_costs_no_more_calls_than_the_tenth(
-    caplog: pytest.LogCaptureFixture,
+async def async_interrupts_of_those_that_have_exited(n: int) -> None:
+    async def tell(error: BaseException | None) -> None:
+        await trio.lowlevel.checkpoint()
+
+    group = RunGroup()
+    for _ in range(n):
+        group.add(end, tell, ends_group=False, grace=5)
+    group.add(functools.partial(trio.sleep, 2), nothing_to_interrupt)
+    group.add(functools.partial(trio.sleep, 1))
+    await group.run()
+
+
+@pytest.mark.parametrize(
+    "scenario", [graces_that_end_one_by_one, async_interrupts_of_those_that_have_exited]
+)
+def test_the_four_hundredth_of_a_long_stop_costs_no_more_calls_than_the_tenth(
+    caplog: pytest.LogCaptureFixture, scenario: Scenario
 ) -> None:
     caplog.set_level(logging.CRITICAL, "trio_rungroup")
 
     def calls(n: int) -> int:
         clocks = [MockClock(autojump_threshold=0) for _ in range(4)]
-        return min(calls_of_one_run(graces_that_end_one_by_one, n, clock) for clock in clocks)
+        return min(calls_of_one_run(scenario, n, clock) for clock in clocks)
 
     few, many = calls(20) - calls(10), calls(400) - calls(200)
     assert many / 200 == pytest.approx(few / 10, rel=0.1)

@@ -31,6 +31,7 @@ import math
 import re
 import signal
 import sys
+import traceback
 import types
 import warnings
 import weakref
@@ -526,6 +527,30 @@ async def test_promise_6_run_raises_the_very_object_with_its_own_cause_context_a
         traceback = traceback.tb_next
     assert traceback is not None
     assert traceback.tb_frame.f_code.co_name == "execute"
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+async def test_promise_6_also_if_an_interrupt_raises_the_error_that_it_was_given(
+    caplog: pytest.LogCaptureFixture, kind: type[BaseException]
+) -> None:
+    group, given = RunGroup(), kind("boom")
+
+    def interrupt(error: BaseException | None) -> None:
+        assert error is given
+        try:
+            raise OSError("closed already")
+        except OSError:
+            raise error  # noqa: B904 - what must not matter
+
+    group.add(fail_at(0, given))
+    group.add(trio.sleep_forever, interrupt)
+    assert await raised_by(group) is given
+    assert given.__context__ is None
+    frames = [frame.name for frame in traceback.extract_tb(given.__traceback__)]
+    assert frames[-3:] == ["run_actor", "_unprotected", "fail"]
+    assert "interrupt" not in frames
+    told = [record.levelname for record in caplog.records]  # that it has failed, or ends all graces
+    assert told == ["ERROR" if kind is ValueError else "WARNING"]
 
 
 async def test_promise_6_an_error_without_a_context_is_given_none() -> None:
@@ -2114,6 +2139,24 @@ async def test_promise_12_a_group_around_it_is_a_later_error_if_there_was_a_firs
     assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [both]
 
 
+async def test_promise_12_but_not_if_nothing_else_is_in_it(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group, first, bare = RunGroup(), ValueError("first"), KeyboardInterrupt()
+    around = BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [bare])])
+    log = Log()
+    group.add(*log.actor("a", then=around), name="struck")
+    group.add(fail_at(1, first), name="first")
+    assert await raised_by(group) is bare
+    assert bare.__context__ is first
+    assert bare.__notes__ == ["raised by actor 'struck' of a RunGroup"]
+    assert caplog.messages == []
+    assert group.record is not None
+    assert group.record.actors[0].error is around
+    (is_result,) = [line for line in str(group.record).splitlines() if "→ result of run()" in line]
+    assert is_result.startswith("  struck ")
+
+
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, Bare])
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_promise_12_an_interrupt_may_raise_it_too(
@@ -2768,7 +2811,7 @@ async def test_promise_14_a_start_that_cannot_be_reported_stops_the_group_in_ord
             await nursery.start(report_twice)
     assert log[1:] == [(0, "a", "interrupted", got.value.exceptions[0]), (2, "a", "is done")]
     assert group.record is not None
-    assert group.record.reason == "RuntimeError in the task that awaits run()"
+    assert group.record.reason == "RuntimeError in task_status.started()"
 
 
 async def test_promise_14_nor_does_one_that_cannot_be_reported_during_the_stop_end_a_grace(
@@ -3729,9 +3772,10 @@ async def test_promise_17_a_task_of_somebody_else_in_the_nursery_is_not_taken_fo
     group.add(functools.partial(give, 1, None))
     group.add(execute, ignore, grace=3)
     await group.run()
-    (grace_ended,) = caplog.messages
-    assert grace_ended.endswith(".execute")
-    assert "guest" not in grace_ended
+    assert len(caplog.messages) == 2  # its grace has ended; it is still there
+    for message in caplog.messages:
+        assert message.endswith(".execute")
+        assert "guest" not in message
 
 
 async def test_promise_17_who_has_a_finite_grace_is_named_when_it_ends(
@@ -3744,12 +3788,33 @@ async def test_promise_17_who_has_a_finite_grace_is_named_when_it_ends(
     times: list[float] = []
     with times_of_logging(times):
         await group.run()
-    assert times == [16, 21]
-    first, second = caplog.messages
+    assert times == [16, 21, 26]
+    first, second, third = caplog.messages
     assert first.startswith("cancelled because the grace has ended:\n  'with a grace' at ")
     assert "in stubborn" in first
     assert "'in trio only' at " in second
     assert "in sleep_forever" in second
+    assert third.startswith("the stop has been waiting for 25 s for:\n  'with a grace', cancelled ")
+    assert "cancelled 10 s ago, at " in third
+    assert "in stubborn" in third
+
+
+@pytest.mark.parametrize("groups_grace", [math.inf, 12])
+async def test_promise_17_who_does_not_heed_the_end_of_its_grace_is_named_once_more(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, groups_grace: float
+) -> None:
+    group = RunGroup(grace=groups_grace)
+    group.add(functools.partial(stubborn, 21.9), ignore, grace=12, name="heeds it late")
+    group.add(functools.partial(stubborn, 500), ignore, grace=12, name="does not")
+    group.add(functools.partial(stubborn, 500), ignore, grace=12.5, name="nor does this")
+    group.add(functools.partial(give, 0, None))
+    times: list[float] = []
+    with times_of_logging(times):
+        await group.run()
+    ends = [12, 12.5] if groups_grace == math.inf else [12]
+    assert times == [*ends, *(end + 10 for end in ends)]
+    named_again = "".join(caplog.messages[len(ends) :])
+    assert re.findall("'(.*)', cancelled 10 s ago", named_again) == ["does not", "nor does this"]
 
 
 @pytest.mark.parametrize(("number", "more"), [(4, ""), (5, " and 1 more"), (20, " and 16 more")])

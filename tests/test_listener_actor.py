@@ -464,6 +464,18 @@ async def test_a_listener_of_another_kind_stops_in_order_too(tcp: Address) -> No
             await send.send(theirs)
 
 
+async def test_a_handler_without_async_is_told_so_at_its_first_connection(tcp: Address) -> None:
+    def handle(stream: object) -> None: ...
+
+    listener, address = tcp.listen()
+    make: Callable[..., Any] = listener_actor
+    group = RunGroup()
+    group.add(*make(handle, [listener]))
+    said = r"^the handler .*handle is not an async function: .*def`$"
+    with address.connect(), pytest.RaisesGroup(pytest.RaisesExc(TypeError, match=said)):
+        await group.run()
+
+
 async def test_what_is_no_handler_or_no_listener_is_refused(tcp: Address) -> None:
     listener, _ = tcp.listen()
     refuse: Callable[..., object] = listener_actor
@@ -478,6 +490,8 @@ async def test_what_is_no_handler_or_no_listener_is_refused(tcp: Address) -> Non
         refuse(echo, listener)
     with socket.socket() as sock, pytest.raises(TypeError, match=r"trio\.SocketListener\("):
         refuse(echo, [sock])
+    with pytest.raises(TypeError, match=r"write `await trio\.open_tcp_listeners\(8080\)`"):
+        refuse(echo, 8080)
     with pytest.raises(ValueError, match="at least one"):
         listener_actor(echo, [])
 

@@ -225,6 +225,45 @@ def test_an_argument_given_as_the_interrupt_is_refused(thing: Any) -> None:
         RunGroup().add(ticker, thing)
 
 
+class Service:
+    async def serve(self) -> None: ...
+
+    async def shutdown(self, error: BaseException | None) -> None: ...
+
+    def close(self, error: BaseException | None = None) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "execute", [Service().shutdown, Service().close, lambda error: None], ids=["async", "sync", "λ"]
+)
+def test_an_interrupt_and_its_execute_in_this_order_are_said_to_be_swapped(execute: Any) -> None:
+    serve: Any = Service().serve
+    for swapped in (serve, functools.partial(serve)):
+        with pytest.raises(
+            TypeError, match=r"takes the one argument .* are they swapped\?$"
+        ) as got:
+            RunGroup().add(execute, swapped)
+        assert got.value.__suppress_context__
+
+
+def test_but_not_where_neither_is_one_or_the_other() -> None:
+    with pytest.raises(TypeError, match="which it cannot take") as caught:
+        RunGroup().add(ticker, Service().serve)  # type: ignore[arg-type]
+    assert "swapped" not in str(caught.value)
+    with pytest.raises(TypeError, match=r"write group\.add\(instance\.shutdown\)"):
+        RunGroup().add(Service.shutdown, Service().close)
+
+
+async def test_a_class_whose_objects_can_be_called_is_pointed_to_its_objects() -> None:
+    class Ticker:
+        async def __call__(self) -> None: ...
+
+    group = RunGroup()
+    group.add(Ticker)  # type: ignore[type-var]
+    with pytest.raises(TypeError, match=r"Ticker is a class; make an object of it: group.add\(.*T"):
+        await group.run()
+
+
 def test_a_coroutine_object_given_as_the_interrupt_is_refused_and_closed() -> None:
     with pytest.raises(
         TypeError, match=r"the interrupt itself, .*: write ticker, or .* instead of"
@@ -663,7 +702,9 @@ async def test_a_task_status_that_cannot_be_told_is_refused_before_anything_begi
     assert repr(group) == "<RunGroup of 1 actor, not running>"
 
 
-async def test_an_interrupt_written_for_asyncio_is_told_so_in_the_note() -> None:
+async def test_an_interrupt_written_for_asyncio_is_told_so_in_note_and_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def fail() -> None:
         raise ValueError("first")
 
@@ -672,7 +713,7 @@ async def test_an_interrupt_written_for_asyncio_is_told_so_in_the_note() -> None
     with pytest.raises(ValueError, match="first") as caught:
         await group.run()
     (note,) = caught.value.__notes__
-    assert note.endswith(
-        "RuntimeError: no running event loop (asyncio code does not run on trio by itself; wrap it "
-        "with trio_asyncio.aio_as_trio)"
-    )
+    hint = " (asyncio code does not run on trio by itself; wrap it with trio_asyncio.aio_as_trio)"
+    assert note.endswith(f"RuntimeError: no running event loop{hint}")
+    (message,) = caplog.messages
+    assert message.endswith(f" raised an error after the stop had begun{hint}")

@@ -802,8 +802,11 @@ def _check_listeners(
         isinstance(each, trio.abc.Listener)  # pyright: ignore[reportUnnecessaryIsInstance]
         for each in ours
     ):
-        instead = "for one listener write [listener]"
-        if not isinstance(listeners, trio.abc.Listener):
+        if isinstance(listeners, trio.abc.Listener):
+            instead = "for one listener write [listener]"
+        elif isinstance(listeners, int):
+            instead = f"for a port write `await trio.open_tcp_listeners({listeners})`"
+        else:
             instead = (
                 "for a listening socket write "
                 "[trio.SocketListener(trio.socket.from_stdlib_socket(sock))]"
@@ -908,7 +911,19 @@ async def _handle(
 
 @disable_ki_protection
 async def _call_handler(handler: Callable[[_StreamT], Awaitable[object]], stream: _StreamT) -> None:
-    await handler(stream)
+    await _awaitable(handler(stream), handler)
+
+
+@enable_ki_protection
+def _awaitable(result: object, handler: Callable[..., object]) -> Awaitable[object]:
+    """Refuse what a handler without `async` hands back."""
+    if inspect.isawaitable(result):
+        return result
+    name = default_name(handler)
+    raise TypeError(
+        f"the handler {name} is not an async function: it returned nothing to await. Make it "
+        "`async def`"
+    )
 
 
 @enable_ki_protection

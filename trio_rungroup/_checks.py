@@ -176,6 +176,24 @@ def check_interrupt(interrupt: object) -> None:
         )
 
 
+def refuse_swapped(execute: Callable[..., object], interrupt: object) -> None:
+    """Tell whether what was refused is an interrupt and its `execute`, in this order."""
+    if (
+        callable(interrupt)
+        and _has_flag(_inside(interrupt), CO_COROUTINE)
+        and _why_not(interrupt) is None
+        and _why_not(interrupt, None) is not None
+        and callable(execute)
+        and _why_not(execute, None) is None
+        and not (_has_flag(_inside(execute), CO_COROUTINE) and _why_not(execute) is None)
+    ):
+        raise TypeError(
+            f"execute comes first, then its interrupt; here {default_name(execute)} takes the one "
+            f"argument of an interrupt, and {default_name(interrupt)} is an async function that "
+            "takes none: are they swapped?"
+        ) from None
+
+
 def check_handler(handler: Callable[..., object]) -> None:
     """Refuse what cannot be called with a stream: else its first connection would end it all."""
     name = default_name(handler)
@@ -274,6 +292,8 @@ def as_coroutine(result: object, function: Callable[..., object]) -> Coroutine[A
             f"{name}() returned a tuple; a function that makes a pair is called, and its pair "
             f"added with a star: group.add(*{name}())"
         )
+    if isinstance(function, type) and callable(result):
+        raise TypeError(f"{name} is a class; make an object of it: group.add({name}(...))")
     raise TypeError(
         f"{name} is not an async function: it returned {_kind(result)}, nothing to await. "
         "Make it `async def`, or run it in a thread of its own: "

@@ -1,7 +1,7 @@
 """A stop that takes long: graces that end, warnings, and the groups inside.
 
-Nothing here is needed to understand the rule (`_group.py`), nor runs where all actors exit soon
-after they have been interrupted.
+Nothing here is needed to understand the rule (`_group.py`). Where all actors exit soon after they
+have been interrupted, nothing here runs but `actor_around_is_out_of_grace`, once.
 
 When graces end. An actor's own grace ends by the clock. All graces of a run end together, at the
 time `run.graces_end` (the end of the group's grace, or of a timeout that `run.cancel_all()` hides),
@@ -102,6 +102,8 @@ class Watch:
         # Whom a warning has named: actors, and interrupts of actors.
         self.named: set[int] = set()
         self.interrupts_named: set[int] = set()
+        # Whose grace has ended, and when to name those that stay all the same; in order of time.
+        self.to_exit_by: list[tuple[float, list[int]]] = []
         self.deadlines = [  # a heap: until when, which actor
             (ends, index)
             for index in range(run.number)
@@ -148,6 +150,8 @@ class Watch:
         """Return when there will be something to do."""
         run = self.run
         next_warning = min(self.patience_ends, self.interrupt_is_late_at())
+        if self.to_exit_by:
+            next_warning = min(next_warning, self.to_exit_by[0][0])
         if run.graces_over is not None:
             return next_warning
         next_grace = self.deadlines[0][0] if self.deadlines else math.inf
@@ -159,7 +163,7 @@ class Watch:
         if run.graces_over is not None:
             return
         if now >= run.graces_end:
-            self.named.update(_in_a_grace(run, _GRACE_OVER))
+            self.expect_to_exit(_in_a_grace(run, _GRACE_OVER), now)
             end_all_graces(run, _GRACE_OVER)
             return
         due: list[int] = []
@@ -171,12 +175,18 @@ class Watch:
             end_graces_inside([run.awaited.task])
         left = [index for index in due if not run.has_exited(index)]
         ended = _not_cancelled(run, left)
-        self.named.update(ended)
+        self.expect_to_exit(ended, now)
         for index in left:
             run.cancel(index, _GRACE_OVER)
         end_graces_inside([self.tasks[index] for index in left])
         if ended:
             _log_cancelled(run, ended, self.tasks, _GRACE_OVER)
+
+    def expect_to_exit(self, ended: list[int], now: float) -> None:
+        """Name those whose grace has ended once more, if they have not exited in ten seconds."""
+        self.named.update(ended)
+        if ended:
+            self.to_exit_by.append((now + _PATIENCE, ended))
 
     def warn_if_due(self, now: float) -> None:
         """Name those that no grace will end, or no longer, and what holds up the interrupts."""
@@ -199,6 +209,14 @@ class Watch:
                 is_told = run.facts.interrupted[index] < math.inf
                 named = waiting if is_told else yet_to_be_told
                 named.append((run.name(index), self.tasks[index]))
+        while self.to_exit_by and self.to_exit_by[0][0] <= now:
+            due, indices = self.to_exit_by.pop(0)
+            since = f"cancelled {seconds(now - due + _PATIENCE)} ago,"
+            waiting += [
+                (f"{run.name(index)}, {since}", self.tasks[index])
+                for index in indices
+                if not run.has_exited(index)
+            ]
         if late is not None:
             self.interrupts_named.add(late.actor)
             waiting.append((f"the interrupt of {run.who(late.actor)}", late.task))
@@ -216,9 +234,12 @@ class Watch:
             return math.inf
         called_at = run.start + run.facts.interrupted[awaited.actor]
         deadline = awaited.scope.deadline
-        others_wait = not all(map(run.has_exited, range(awaited.actor + 1, run.number)))
-        if others_wait or deadline == math.inf:
-            return min(called_at + _PATIENCE, self.patience_ends)
+        soon = min(called_at + _PATIENCE, self.patience_ends)
+        # To look at all is for then: thousands of async interrupts may come and go before.
+        if deadline == math.inf or soon > run.clock.current_time():
+            return soon
+        if not all(map(run.has_exited, range(awaited.actor + 1, run.number))):
+            return soon  # others wait for their turn
         # Only if it does not even end with its grace.
         return max(called_at, min(deadline, run.graces_end)) + _PATIENCE
 

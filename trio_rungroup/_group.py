@@ -65,14 +65,17 @@ from ._checks import (
     check_execute,
     check_interrupt,
     check_task_status,
+    refuse_swapped,
     to_await,
     unique_name,
 )
 from ._errors import (
+    as_it_is,
     bare_in,
     context_of,
     displace,
     is_a,
+    leaves_of,
     set_context,
     traceback_of,
     without_cancelled,
@@ -205,9 +208,9 @@ class RunGroup:
         The interrupt must make `execute` exit soon, and must be harmless when `execute` has
         exited already. It is called exactly once per run, after `execute` has begun, with
         the error of the first exit (`None` after a clean one). It may be async; then the
-        next interrupt waits for it. It must not block the thread, where Ctrl-C would wait for it,
-        too. If it raises, its actor is cancelled at once. Without an
-        interrupt the actor is cancelled.
+        next interrupt waits for it. It must not block the thread: everything would wait for it,
+        Ctrl-C included. If it raises, its actor is cancelled at once. Without an interrupt the
+        actor is cancelled.
         Go: `Group.Add`.
 
         Cancellation:
@@ -220,7 +223,7 @@ class RunGroup:
         Args:
             execute: An async function without parameters.
             interrupt: A function of one argument, sync or async. It sees the context variables of
-                the task that awaits `run()`.
+                the task that awaits `run()`, and is not to set them.
             name: For the record, notes and logs; unique in the group. The default is the
                 function's qualified name, with ` #2`, ` #3`, … if it is taken.
             grace: Seconds from the call of the interrupt until the actor is cancelled.
@@ -236,8 +239,8 @@ class RunGroup:
             TypeError: `execute` is not an async function without parameters, `interrupt` is
                 not a function of one argument, `name` is not a str, or `grace` not a number.
                 (What only its call shows not to be async makes its actor exit with this. That call
-                is protected from Ctrl-C, or the coroutine that it makes could be lost: so who
-                forgets the `async`, and blocks the thread, has to end the program by other means.)
+                is protected from Ctrl-C, or the coroutine that it makes could be lost: if you
+                forget the `async` and block the thread, Ctrl-C has to wait until it returns.)
             ValueError: `grace` is negative or NaN, or finite where there is no interrupt; or
                 the name is taken.
 
@@ -246,9 +249,13 @@ class RunGroup:
             group.add(functools.partial(consume, queue), lambda error: queue.close())
             ```
         """
-        check_execute(execute, reports_started=reports_started)
-        if interrupt is not None:
-            check_interrupt(interrupt)
+        try:
+            check_execute(execute, reports_started=reports_started)
+            if interrupt is not None:
+                check_interrupt(interrupt)
+        except TypeError:
+            refuse_swapped(execute, interrupt)
+            raise
         if grace != math.inf:
             grace = as_grace(grace)
             if interrupt is None and grace != math.inf:
@@ -288,7 +295,7 @@ class RunGroup:
         whose `started()` is called with that value. Go: `Group.Run`.
 
         Checkpoints:
-            At least one, unless it is refused; an empty group returns `None` after it.
+            At least one, unless `run()` refuses to begin; an empty group returns `None` after it.
 
         Cancellation:
             A cancellation is a request to stop: the interrupts are called with the
@@ -466,6 +473,9 @@ class Run:
     value: object
     bare_raiser: str
     error_raiser: str
+    # Put back the context and the traceback that error and bare had: an interrupt may have raised
+    # the very error that it was given.
+    put_back: list[Callable[[], None]]
     later: list[str]
 
     # Slots: without them, CPython is slower from the 31st attribute on. Not attrs, which takes 1 ms
@@ -485,7 +495,7 @@ class Run:
         self.facts = Facts(actors.names, self.number)
         self.record = Record(self.facts)
         self.start = self.record.start
-        self.started_values, self.scopes, self.later = {}, [], []
+        self.started_values, self.scopes, self.later, self.put_back = {}, [], [], []
         self.not_reported = -1
         self.cancelled_by_us_below = 0
         self.stopped = self.cancelled_outside = False
@@ -569,7 +579,7 @@ class Run:
         is_out_of_grace = actor_around_is_out_of_grace(self.caller) and _is_cancelled()
         error: BaseException | None = None
         try:
-            if not self.stopped:  # a trio instrument may stop us before we sleep
+            if not self.stopped:  # as an empty group has, or a trio instrument may
                 await self.sleep()
         except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
             error = exc
@@ -644,7 +654,8 @@ class Run:
             self.raised = exc
         # From here on no other task runs (only begin_anyway() awaits): what is on `self` is ours.
         if type(self.raised) is KeyboardInterrupt and coroutine is not None:
-            await self.begin_anyway(coroutine, index)  # fewer arguments: 48 bytes less per actor
+            # One argument more, for `what`, would cost each actor 24 bytes or more: its frame.
+            await self.begin_anyway(coroutine, index)
         if self.scopes:
             self.leave_scope(index)
         self.record_exit(index)
@@ -915,21 +926,22 @@ class Run:
         bare = bare_in(error)
         if bare is not None and self.bare is None:
             self.bare, self.bare_raiser = bare, who
+            self.put_back.append(as_it_is(bare))
             settles = True  # an ExceptionGroup it came in becomes its context, if nothing else does
-        if error is self.bare:
-            pass  # it is the result already
-        elif settles and self.error is None:
+        if settles and self.error is None and error is not self.bare:
             self.error, self.error_raiser = error, who
-        else:
+            self.put_back.append(as_it_is(error))
+        elif not all(leaf is self.bare for leaf in leaves_of(error)):  # else it is the result
             self.keep_later(who, error)
         if bare is not None and self.stopped and not begins and self.graces_over is None:
             end_all_graces(self, f"{class_name(bare)} during the stop")
         del bare, error
 
     def keep_later(self, who: str, error: BaseException) -> None:
-        self.later.append(f"{who} raised {describe(error)}{asyncio_hint(error)}")
+        hint = asyncio_hint(error)
+        self.later.append(f"{who} raised {describe(error)}{hint}")
         when = "after the stop had begun" if self.stopped else "besides the one that ends the group"
-        self.log(f"%s raised an error {when}", who, error=error)
+        self.log(f"%s raised an error {when}{hint}", who, error=error)
         del error
 
     def log(self, message: str, text: str, *, error: BaseException | None = None) -> None:
@@ -951,6 +963,8 @@ class Run:
     def conclude(self, error: BaseException | None) -> None:
         """Write into the record, and onto the error, how the run has ended."""
         self.record.how = "returned"
+        for put_back in self.put_back:
+            put_back()
         if error is None:
             return
         if without_cancelled(error) is None:
@@ -978,6 +992,7 @@ class Run:
         """Hold no error any more, and no value, which may lead to one."""
         self.returned = self.raised = self.cause = None
         self.bare = self.error = self.stray = self.value = None
+        self.put_back.clear()
         for name in self.started_values:  # a second started() is still refused by the name
             self.started_values[name] = None
         del self.record, self.facts, self.actors
@@ -1006,7 +1021,7 @@ class Run:
         except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
             error = exc
         if error is not None:
-            run.asked_to_stop(error, begins=not run.stopped)
+            run.asked_to_stop(error, begins=not run.stopped, who="task_status.started()")
             del error
 
     def reporters(self) -> list[int]:
