@@ -530,6 +530,19 @@ def check(run_group: RunGroupFn) -> None:
                 "Let `Cancelled` through, and put no shield around everything."
             )
             return
+        value = ValueError("the value")
+
+        async def returns_it() -> ValueError:
+            return value
+
+        outcome = attempt(run_group, [(returns_it, _nothing)])
+        if outcome.value is not value:
+            print("  at the same time.\n✗ an exception that an actor *returns* is a value")
+            show_hint(
+                f"no trace tests this: {outcome}. For each exit, keep the pair: a value and None, "
+                "or None and the error."
+            )
+            return
         print("  at the same time. This is a run group.")
         if a_task_swallows(run_group, [(until_cancelled, _nothing)]):
             show(CATCHES_CANCELLED)

@@ -607,6 +607,33 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["✗ also not while the other one is under way", "cancels the other handlers"],
     ),
     (
+        "05 keeps one object for each exit",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            exits, first = [], trio.Event()
+            async def run_one(execute):
+                try:
+                    kept = await execute()
+                except Exception as error:
+                    kept = error
+                exits.append(kept)
+                first.set()
+            async with trio.open_nursery() as nursery:
+                for execute, _ in actors:
+                    nursery.start_soon(run_one, execute)
+                if actors:
+                    await first.wait()
+                for _, interrupt in actors:
+                    error = exits[0] if isinstance(exits[0], Exception) else None
+                    await interrupt(error)
+            if exits and isinstance(exits[0], Exception):
+                raise exits[0]
+            return exits[0] if exits else None
+        """,
+        ["*returns* is a value", "it raised ValueError('the value')", "keep the pair"],
+    ),
+    (
         "05 calls the last function for all",
         "check_race(race)",
         """
