@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,7 @@ from trio_rungroup import (
 from trio_rungroup.testing import check_actor
 
 LIBRARY = str(Path(trio_rungroup.__file__).parent)
+never_awaited: list[BaseException | None] = []  # what Python says about lost coroutines
 GIVE_UP_AFTER = 30  # seconds for one position, which takes milliseconds
 
 
@@ -329,6 +331,8 @@ def run_and_strike(
     except* KeyboardInterrupt:  # bare, or out of a nursery of the scenario's own
         struck = True
     look_for_what_is_left()
+    gc.collect()
+    assert not never_awaited, never_awaited
     if lines() < position:
         assert not struck
         return False
@@ -364,6 +368,8 @@ def main(name: str, step: int, gap: int | None) -> None:
     logging.getLogger("trio_rungroup").addHandler(logging.NullHandler())
     gc.freeze()
     gc.disable()
+    warnings.simplefilter("error", RuntimeWarning)
+    sys.unraisablehook = lambda raised: never_awaited.append(raised.exc_value)
     position, over = 0, False
     wrong: list[str] = []
 

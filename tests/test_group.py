@@ -31,7 +31,6 @@ import math
 import re
 import signal
 import sys
-import traceback
 import types
 import warnings
 import weakref
@@ -527,30 +526,6 @@ async def test_promise_6_run_raises_the_very_object_with_its_own_cause_context_a
         traceback = traceback.tb_next
     assert traceback is not None
     assert traceback.tb_frame.f_code.co_name == "execute"
-
-
-@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
-async def test_promise_6_also_if_an_interrupt_raises_the_error_that_it_was_given(
-    caplog: pytest.LogCaptureFixture, kind: type[BaseException]
-) -> None:
-    group, given = RunGroup(), kind("boom")
-
-    def interrupt(error: BaseException | None) -> None:
-        assert error is given
-        try:
-            raise OSError("closed already")
-        except OSError:
-            raise error  # noqa: B904 - what must not matter
-
-    group.add(fail_at(0, given))
-    group.add(trio.sleep_forever, interrupt)
-    assert await raised_by(group) is given
-    assert given.__context__ is None
-    frames = [frame.name for frame in traceback.extract_tb(given.__traceback__)]
-    assert frames[-3:] == ["run_actor", "_unprotected", "fail"]
-    assert "interrupt" not in frames
-    told = [record.levelname for record in caplog.records]  # that it has failed, or ends all graces
-    assert told == ["ERROR" if kind is ValueError else "WARNING"]
 
 
 async def test_promise_6_an_error_without_a_context_is_given_none() -> None:
@@ -2137,24 +2112,6 @@ async def test_promise_12_a_group_around_it_is_a_later_error_if_there_was_a_firs
     assert await raised_by(group) is bare
     assert bare.__context__ is first
     assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [both]
-
-
-async def test_promise_12_but_not_if_nothing_else_is_in_it(
-    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    group, first, bare = RunGroup(), ValueError("first"), KeyboardInterrupt()
-    around = BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [bare])])
-    log = Log()
-    group.add(*log.actor("a", then=around), name="struck")
-    group.add(fail_at(1, first), name="first")
-    assert await raised_by(group) is bare
-    assert bare.__context__ is first
-    assert bare.__notes__ == ["raised by actor 'struck' of a RunGroup"]
-    assert caplog.messages == []
-    assert group.record is not None
-    assert group.record.actors[0].error is around
-    (is_result,) = [line for line in str(group.record).splitlines() if "→ result of run()" in line]
-    assert is_result.startswith("  struck ")
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, Bare])
@@ -3797,6 +3754,52 @@ async def test_promise_17_who_has_a_finite_grace_is_named_when_it_ends(
     assert third.startswith("the stop has been waiting for 25 s for:\n  'with a grace', cancelled ")
     assert "cancelled 10 s ago, at " in third
     assert "in stubborn" in third
+
+
+async def test_promise_17_also_if_a_second_request_has_ended_the_other_graces_meanwhile(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = RunGroup()
+    group.add(functools.partial(stubborn, 500), ignore, grace=5, name="own")
+    group.add(functools.partial(stubborn, 500), ignore, grace=100, name="other")
+    group.add(functools.partial(give, 0, None))
+    times: list[float] = []
+    with trio.move_on_after(8), times_of_logging(times):
+        await group.run()
+    assert times == [5, 8, 10, 15]
+    assert "'own', cancelled 10 s ago, at " in caplog.messages[3]
+
+
+async def test_promise_17_a_group_inside_speaks_for_itself(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner, outer = RunGroup(), RunGroup()
+    inner.add(functools.partial(stubborn, 500), ignore, name="stubborn one")
+    outer.add(inner.run, inner.interrupt, grace=5, name="inner")
+    outer.add(functools.partial(stubborn, 500), ignore, grace=5, name="beside it")
+    outer.add(functools.partial(give, 0, None))
+    await outer.run()
+    waiting = [text for text in caplog.messages if text.startswith("the stop has been waiting")]
+    assert [re.findall("  '(.*?)'", text) for text in waiting] == [["stubborn one"], ["beside it"]]
+
+
+async def test_promise_17_also_by_a_clock_that_has_passed_the_ten_seconds(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def jump() -> None:
+        await trio.sleep(8)
+        autojump_clock.jump(32)
+
+    group = RunGroup()
+    group.add(functools.partial(stubborn, 60), ignore, grace=5, name="one")
+    group.add(functools.partial(stubborn, 60), ignore, grace=7, name="other")
+    group.add(functools.partial(give, 0, None))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(jump)
+        await group.run()
+    assert len(caplog.messages) == 3
+    assert "'one', cancelled 35 s ago, at " in caplog.messages[2]
+    assert "'other', cancelled 33 s ago, at " in caplog.messages[2]
 
 
 @pytest.mark.parametrize("groups_grace", [math.inf, 12])

@@ -228,40 +228,35 @@ def test_an_argument_given_as_the_interrupt_is_refused(thing: Any) -> None:
 class Service:
     async def serve(self) -> None: ...
 
-    async def shutdown(self, error: BaseException | None) -> None: ...
-
     def close(self, error: BaseException | None = None) -> None: ...
 
 
-@pytest.mark.parametrize(
-    "execute", [Service().shutdown, Service().close, lambda error: None], ids=["async", "sync", "λ"]
-)
-def test_an_interrupt_and_its_execute_in_this_order_are_said_to_be_swapped(execute: Any) -> None:
+def test_who_swaps_execute_and_interrupt_reads_which_comes_first() -> None:
     serve: Any = Service().serve
-    for swapped in (serve, functools.partial(serve)):
-        with pytest.raises(
-            TypeError, match=r"takes the one argument .* are they swapped\?$"
-        ) as got:
-            RunGroup().add(execute, swapped)
-        assert got.value.__suppress_context__
-
-
-def test_but_not_where_neither_is_one_or_the_other() -> None:
-    with pytest.raises(TypeError, match="which it cannot take") as caught:
-        RunGroup().add(ticker, Service().serve)  # type: ignore[arg-type]
-    assert "swapped" not in str(caught.value)
-    with pytest.raises(TypeError, match=r"write group\.add\(instance\.shutdown\)"):
-        RunGroup().add(Service.shutdown, Service().close)
+    with pytest.raises(TypeError, match=r"execute comes first, its interrupt second\)$"):
+        RunGroup().add(Service().close, serve)  # type: ignore[type-var]
+    needs_one: Any = lambda error: None  # noqa: E731
+    with pytest.raises(TypeError, match=r"; an interrupt is the second argument$"):
+        RunGroup().add(needs_one, serve)
 
 
 async def test_a_class_whose_objects_can_be_called_is_pointed_to_its_objects() -> None:
     class Ticker:
         async def __call__(self) -> None: ...
 
-    group = RunGroup()
-    group.add(Ticker)  # type: ignore[type-var]
-    with pytest.raises(TypeError, match=r"Ticker is a class; make an object of it: group.add\(.*T"):
-        await group.run()
+    class Other:
+        def __call__(self) -> None: ...
+
+    classes: list[tuple[Any, str]] = [
+        (Ticker, r"Ticker is a class; make an object of it: group.add\(.*Ticker\(...\)\)"),
+        (Other, "Other is not an async function"),
+        (object, "object is not an async function"),
+    ]
+    for cls, said in classes:
+        group = RunGroup()
+        group.add(cls)
+        with pytest.raises(TypeError, match=said):
+            await group.run()
 
 
 def test_a_coroutine_object_given_as_the_interrupt_is_refused_and_closed() -> None:

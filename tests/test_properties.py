@@ -104,13 +104,6 @@ class Error:
     text: object
     bare: str | None = None
 
-    def is_bare_in_groups(self) -> bool:
-        """Tell whether nothing but the exit is in it."""
-        text = self.text
-        while isinstance(text, tuple) and len(text) == 1:
-            (text,) = text
-        return text == self.bare
-
 
 @attrs.frozen
 class Exit:
@@ -311,7 +304,6 @@ class GroupModel:
         self.begun_by: Error | None = None
         self.error: Error | None = None
         self.bare: Error | None = None
-        self.nothing_beside = False  # the group that the bare one came in tells nothing new
         self.result: Exit | None = None
         self.ended: float | None = None
 
@@ -467,8 +459,6 @@ class GroupModel:
         if may_be_first and self.error is None:
             self.error = error
         if error.bare is not None:
-            if self.bare is None and self.error not in (None, error) and error.is_bare_in_groups():
-                self.nothing_beside = True  # another one is displaced
             self.bare = self.bare or error
             # What the cancellation from outside brings about may come before the stop.
             before = self.was_just_cancelled and self.world.either()
@@ -493,8 +483,7 @@ class GroupModel:
             return Exit("returned", self.value) if self.cancelled is None else Exit("cancelled")
         if raised.bare is None or raised.bare == raised.text:
             return Exit("raised", error=raised)
-        if not self.nothing_beside:
-            self.world.kept.append(f"{raised.text}")
+        self.world.kept.append(f"{raised.text}")
         return Exit("raised", error=Error(raised.bare, raised.bare))
 
     def tell_facts(self, facts: Facts) -> None:

@@ -139,7 +139,10 @@ def _check_parameters(execute: Callable[..., object], *, reports_started: bool |
         if names[0] == "self" and "self" in needed:
             instead = f"group.add(instance.{name.rpartition('.')[2]})"
         elif not code.co_flags & CO_COROUTINE:
-            instead += f", or group.add(*{name}(...)) if it makes a pair"
+            instead += (
+                f", or group.add(*{name}(...)) if it makes a pair; an interrupt is the second "
+                "argument"
+            )
         raise TypeError(f"{name} is called without arguments, and needs some; write {instead}")
 
 
@@ -172,26 +175,9 @@ def check_interrupt(interrupt: object) -> None:
         name = default_name(interrupt)
         raise TypeError(
             f"the interrupt {name} is called with one argument, the error of the first exit, "
-            "which it cannot take; write `lambda error: ...` to wrap it"
+            "which it cannot take; write `lambda error: ...` to wrap it (and execute comes first, "
+            "its interrupt second)"
         )
-
-
-def refuse_swapped(execute: Callable[..., object], interrupt: object) -> None:
-    """Tell whether what was refused is an interrupt and its `execute`, in this order."""
-    if (
-        callable(interrupt)
-        and _has_flag(_inside(interrupt), CO_COROUTINE)
-        and _why_not(interrupt) is None
-        and _why_not(interrupt, None) is not None
-        and callable(execute)
-        and _why_not(execute, None) is None
-        and not (_has_flag(_inside(execute), CO_COROUTINE) and _why_not(execute) is None)
-    ):
-        raise TypeError(
-            f"execute comes first, then its interrupt; here {default_name(execute)} takes the one "
-            f"argument of an interrupt, and {default_name(interrupt)} is an async function that "
-            "takes none: are they swapped?"
-        ) from None
 
 
 def check_handler(handler: Callable[..., object]) -> None:
@@ -292,7 +278,7 @@ def as_coroutine(result: object, function: Callable[..., object]) -> Coroutine[A
             f"{name}() returned a tuple; a function that makes a pair is called, and its pair "
             f"added with a star: group.add(*{name}())"
         )
-    if isinstance(function, type) and callable(result):
+    if isinstance(function, type) and _has_flag(function.__call__, CO_COROUTINE):
         raise TypeError(f"{name} is a class; make an object of it: group.add({name}(...))")
     raise TypeError(
         f"{name} is not an async function: it returned {_kind(result)}, nothing to await. "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, TypeGuard, TypeVar, cast
 
 import trio
@@ -63,17 +63,6 @@ def traceback_of(error: BaseException) -> types.TracebackType | None:
 
 def set_context(error: BaseException, context: BaseException | None) -> None:
     _CONTEXT.__set__(error, context)
-
-
-def as_it_is(error: BaseException) -> Callable[[], None]:
-    """Return a function that gives an error the context and the traceback that it has now."""
-    context, traceback = context_of(error), traceback_of(error)
-
-    def put_back() -> None:
-        set_context(error, context)
-        _TRACEBACK.__set__(error, traceback)
-
-    return put_back
 
 
 def displace(error: BaseException, bare: BaseException) -> bool:

@@ -183,10 +183,14 @@ class Watch:
             _log_cancelled(run, ended, self.tasks, _GRACE_OVER)
 
     def expect_to_exit(self, ended: list[int], now: float) -> None:
-        """Name those whose grace has ended once more, if they have not exited in ten seconds."""
+        """Name those whose grace has ended once more, if they have not exited in ten seconds.
+
+        A group inside names its own actors.
+        """
         self.named.update(ended)
-        if ended:
-            self.to_exit_by.append((now + _PATIENCE, ended))
+        actors = [index for index in ended if not self.run.is_a_group(index)]
+        if actors:
+            self.to_exit_by.append((now + _PATIENCE, actors))
 
     def warn_if_due(self, now: float) -> None:
         """Name those that no grace will end, or no longer, and what holds up the interrupts."""

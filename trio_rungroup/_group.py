@@ -65,17 +65,14 @@ from ._checks import (
     check_execute,
     check_interrupt,
     check_task_status,
-    refuse_swapped,
     to_await,
     unique_name,
 )
 from ._errors import (
-    as_it_is,
     bare_in,
     context_of,
     displace,
     is_a,
-    leaves_of,
     set_context,
     traceback_of,
     without_cancelled,
@@ -207,10 +204,10 @@ class RunGroup:
 
         The interrupt must make `execute` exit soon, and must be harmless when `execute` has
         exited already. It is called exactly once per run, after `execute` has begun, with
-        the error of the first exit (`None` after a clean one). It may be async; then the
-        next interrupt waits for it. It must not block the thread: everything would wait for it,
-        Ctrl-C included. If it raises, its actor is cancelled at once. Without an interrupt the
-        actor is cancelled.
+        the error of the first exit (`None` after a clean one), which it is not to raise: Python
+        writes that into the error's traceback. It may be async; then the next interrupt waits for
+        it. It must not block the thread: everything would wait for it, Ctrl-C included. If it
+        raises, its actor is cancelled at once. Without an interrupt the actor is cancelled.
         Go: `Group.Add`.
 
         Cancellation:
@@ -249,13 +246,9 @@ class RunGroup:
             group.add(functools.partial(consume, queue), lambda error: queue.close())
             ```
         """
-        try:
-            check_execute(execute, reports_started=reports_started)
-            if interrupt is not None:
-                check_interrupt(interrupt)
-        except TypeError:
-            refuse_swapped(execute, interrupt)
-            raise
+        check_execute(execute, reports_started=reports_started)
+        if interrupt is not None:
+            check_interrupt(interrupt)
         if grace != math.inf:
             grace = as_grace(grace)
             if interrupt is None and grace != math.inf:
@@ -473,9 +466,6 @@ class Run:
     value: object
     bare_raiser: str
     error_raiser: str
-    # Put back the context and the traceback that error and bare had: an interrupt may have raised
-    # the very error that it was given.
-    put_back: list[Callable[[], None]]
     later: list[str]
 
     # Slots: without them, CPython is slower from the 31st attribute on. Not attrs, which takes 1 ms
@@ -495,7 +485,7 @@ class Run:
         self.facts = Facts(actors.names, self.number)
         self.record = Record(self.facts)
         self.start = self.record.start
-        self.started_values, self.scopes, self.later, self.put_back = {}, [], [], []
+        self.started_values, self.scopes, self.later = {}, [], []
         self.not_reported = -1
         self.cancelled_by_us_below = 0
         self.stopped = self.cancelled_outside = False
@@ -926,12 +916,12 @@ class Run:
         bare = bare_in(error)
         if bare is not None and self.bare is None:
             self.bare, self.bare_raiser = bare, who
-            self.put_back.append(as_it_is(bare))
             settles = True  # an ExceptionGroup it came in becomes its context, if nothing else does
-        if settles and self.error is None and error is not self.bare:
+        if error is self.bare:
+            pass  # it is the result already
+        elif settles and self.error is None:
             self.error, self.error_raiser = error, who
-            self.put_back.append(as_it_is(error))
-        elif not all(leaf is self.bare for leaf in leaves_of(error)):  # else it is the result
+        else:
             self.keep_later(who, error)
         if bare is not None and self.stopped and not begins and self.graces_over is None:
             end_all_graces(self, f"{class_name(bare)} during the stop")
@@ -963,8 +953,6 @@ class Run:
     def conclude(self, error: BaseException | None) -> None:
         """Write into the record, and onto the error, how the run has ended."""
         self.record.how = "returned"
-        for put_back in self.put_back:
-            put_back()
         if error is None:
             return
         if without_cancelled(error) is None:
@@ -992,7 +980,6 @@ class Run:
         """Hold no error any more, and no value, which may lead to one."""
         self.returned = self.raised = self.cause = None
         self.bare = self.error = self.stray = self.value = None
-        self.put_back.clear()
         for name in self.started_values:  # a second started() is still refused by the name
             self.started_values[name] = None
         del self.record, self.facts, self.actors

@@ -435,17 +435,10 @@ def stop_label(record: Record) -> str | None:
 def _is_result(record: Record, actor: ActorRecord) -> bool:
     """Tell whether the actor's exit is what `run()` gave: mostly the first, not always."""
     if record.how == "raised":
-        if record.first is not None and _raised(record.first, record.error):
+        if record.first is not None and record.first.error is record.error:
             return actor is record.first
-        return _raised(actor, record.error)
+        return actor.error is record.error
     return record.how == "returned" and actor is record.first
-
-
-def _raised(actor: ActorRecord, error: BaseException | None) -> bool:
-    """Tell whether an actor raised an error; a KeyboardInterrupt or the like may be in a group."""
-    if actor.error is None or actor.error is error:
-        return actor.error is error
-    return any(leaf is error for leaf in leaves_of(actor.error))
 
 
 def _is_first_exit(record: Record) -> bool:

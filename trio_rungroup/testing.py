@@ -383,7 +383,8 @@ class _Life:
                 except TypeError as error:
                     self.misuse = error
                 else:
-                    await _unprotected(coroutine)
+                    with contextlib.closing(coroutine):  # where Ctrl-C keeps it from its first line
+                        await _unprotected(coroutine)
         except BaseException as error:
             if error is self.given and isinstance(error, trio.Cancelled):
                 return  # it has not failed, as in a group
