@@ -644,7 +644,7 @@ class Run:
             self.raised = exc
         # From here on no other task runs (only begin_anyway() awaits): what is on `self` is ours.
         if type(self.raised) is KeyboardInterrupt and coroutine is not None:
-            # One argument more, for `what`, would cost each actor 24 bytes or more: its frame.
+            # With three arguments in place of two, each actor's frame takes 48 bytes more.
             await self.begin_anyway(coroutine, index)
         if self.scopes:
             self.leave_scope(index)
