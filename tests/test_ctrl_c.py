@@ -155,6 +155,44 @@ def test_promise_19_ctrl_c_in_add_outside_of_trio_adds_a_whole_actor_or_none(
     assert names == list("abcd")
 
 
+@pytest.mark.parametrize(
+    ("struck", "raiser"), [("execute", "actor 'a'"), ("tell", "the interrupt of actor 'a'")]
+)
+def test_promise_19_whom_it_kept_from_the_first_line_is_named(struck: str, raiser: str) -> None:
+    begun: list[str] = []
+    strikes = [signal.SIGINT]
+
+    # Coverage is off while the other trace function is on.
+    async def execute() -> None:  # pragma: no cover
+        begun.append("execute")
+        await trio.sleep(1)
+
+    async def tell(error: BaseException | None) -> None:  # pragma: no cover
+        begun.append("tell")
+
+    # Nobody traces a trace function.
+    def trace(frame: FrameType, event: str, arg: object) -> Any:  # pragma: no cover
+        awaited = frame.f_locals.get("coroutine")
+        if frame.f_code.co_name != "_unprotected" or getattr(awaited, "__name__", "") != struck:
+            return None
+        if event == "line" and strikes:
+            signal.raise_signal(strikes.pop())
+        return trace
+
+    group = RunGroup()
+    group.add(execute, tell, name="a")
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:  # pragma: no cover
+        with pytest.raises(KeyboardInterrupt) as caught:
+            trio.run(group.run, clock=trio.testing.MockClock(autojump_threshold=0))
+    finally:
+        sys.settrace(before)  # pragma: no cover - it does not see how it is switched on
+    assert strikes == []
+    assert sorted(begun) == ["execute", "tell"]
+    assert caught.value.__notes__ == [f"raised by {raiser} of a RunGroup"]
+
+
 # Most of the lines they execute have been struck above: every fifth will do.
 @pytest.mark.parametrize(
     "scenario",
