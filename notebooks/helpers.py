@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import ctypes
 import dis
+import gc
 import inspect
 import math
 import re
@@ -245,11 +246,13 @@ def alarm_clock(seconds: float) -> Iterator[list[trio.abc.Instrument]]:
         return
 
     def ring(_: object, frame: FrameType | None) -> None:
-        # Where Python swallows what is raised, such as in the warning of a forgotten `await`, ring
-        # a moment later.
+        # Where Python swallows what is raised, such as in the warning of a forgotten `await` or
+        # what the garbage collector calls, ring a moment later.
+        of_the_collector = [getattr(callback, "__code__", None) for callback in gc.callbacks]
         around = frame
         while around is not None:
-            if around.f_code.co_name in {"__del__", "_warn_unawaited_coroutine"}:
+            code = around.f_code
+            if code.co_name in {"__del__", "_warn_unawaited_coroutine"} or code in of_the_collector:
                 signal.setitimer(signal.ITIMER_REAL, 0.001, 1)
                 return
             around = around.f_back

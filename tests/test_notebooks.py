@@ -3368,6 +3368,25 @@ def test_an_attempt_that_lets_no_other_task_run_is_ended(
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="nothing rings on Windows")
+def test_the_alarm_waits_until_python_does_not_swallow_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Seen to come out as a warning: Hypothesis has the collector call it, and so does Dask.
+    helpers = importlib.import_module("helpers")
+    monkeypatch.setattr(helpers, "_LONGEST_STEP", 0.1)
+
+    def called_by_the_collector(*_: object) -> None:
+        time.sleep(0.2)
+
+    async def blocks() -> None:
+        gc.callbacks.append(called_by_the_collector)
+        gc.collect()
+        gc.callbacks.remove(called_by_the_collector)
+        while True:
+            pass
+
+    assert helpers.attempt(blocks).spins
+
+
 def test_the_stop_button_stops_an_attempt() -> None:
     helpers = importlib.import_module("helpers")
 
