@@ -7,6 +7,7 @@ import contextlib
 import functools
 import http.client
 import inspect
+import itertools
 import math
 import os
 import pty
@@ -213,8 +214,89 @@ async def test_a_keep_alive_actor_lets_idle_connections_go_and_answers_the_other
     await check_actor(made.pop)
 
 
+async def test_a_keep_alive_actor_stops_though_a_client_asks_again_and_again() -> None:
+    answered: list[bytes] = []
+
+    async def answer(stream: trio.SocketStream, request: bytes) -> None:
+        if request == b"3":
+            group.interrupt()
+            await trio.sleep(0.05)
+        answered.append(request)
+        await stream.send_all(request)
+
+    make = function_of_a_recipe("keep_alive_actor")
+    async with (
+        a_running_group(make, answer) as (group, listeners, _),
+        await trio.testing.open_stream_to_socket_listener(listeners[0]) as stream,
+    ):
+        with contextlib.suppress(trio.BrokenResourceError):
+            for number in itertools.count():
+                await stream.send_all(b"%d" % number)
+                if not await stream.receive_some():
+                    break
+    assert answered == [b"0", b"1", b"2", b"3"]
+
+
+async def test_a_consumer_that_fails_frees_the_thread_that_fills_its_channel(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (block,) = (b for b in RECIPES if "from_thread.run(send.send" in b.text)
+    code = block.text.replace(
+        """
+            stopping.wait()
+            trio.from_thread.run(send.send, "dishes")
+""",
+        """
+            while not stopping.is_set():
+                trio.from_thread.run(send.send, "dishes")
+""",
+    )
+    code = code.replace('print("did the", job)', "await fail(receive)").replace(
+        "trio.run(main)", ""
+    )
+    assert code.count("while not") == code.count("await fail") == 1
+
+    async def fail(receive: trio.MemoryReceiveChannel[str]) -> None:
+        while not receive.statistics().tasks_waiting_send:
+            await trio.sleep(0.001)
+        raise OSError("laundry")
+
+    names: dict[str, Any] = {"fail": fail}
+    exec(RECIPES[0].text, names)
+    exec(code, names)
+    monkeypatch.setitem(names, "timer", trio.sleep_forever)
+    with trio.fail_after(5), pytest.raises(OSError, match="laundry"):  # the grace is 10 s
+        await names["main"]()
+    (logged,) = caplog.records
+    assert logged.exc_info is not None
+    assert logged.exc_info[0] is trio.BrokenResourceError
+
+
+@pytest.mark.parametrize("limit", [0.1, math.inf])
+async def test_what_an_actor_cleans_up_has_the_time_of_its_grace(
+    autojump_clock: trio.testing.MockClock, limit: float
+) -> None:
+    closed: list[float] = []
+
+    async def close() -> None:
+        await trio.sleep(3)
+        closed.append(trio.current_time() - start)
+
+    group = RunGroup()
+    make = function_of_a_recipe("with_cleanup")
+    group.add(*make(trio.sleep_forever, close), grace=5)
+    group.add(functools.partial(trio.sleep, 1))
+    start = trio.current_time()
+    with trio.move_on_after(limit) as scope:
+        await group.run()
+    assert scope.cancelled_caught == (limit < 1)
+    assert closed == [min(limit, 1) + 3]
+
+
 async def test_what_the_recipes_make_of_an_actor_is_an_actor() -> None:
     in_turn, restarted = map(function_of_a_recipe, ("in_turn", "restarted"))
+    with_cleanup = function_of_a_recipe("with_cleanup")
+    await check_actor(lambda: with_cleanup(trio.sleep_forever, trio.lowlevel.checkpoint))
 
     async def fail() -> None:
         raise OSError
