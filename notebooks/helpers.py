@@ -9,7 +9,6 @@ are for the checks of the exercises.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import ctypes
 import dis
 import gc
@@ -525,6 +524,8 @@ _SHAPES = {  # as in the picture of a run group: its outline, and what is writte
 class _Bar:
     name: str
     began: float
+    task: trio.lowlevel.Task | None = None  # which takes these notes
+    nurseries: int = 0  # that it had opened before
     ended: float = 0.0
     how: str = "returned"
     inside: list[_Bar] = attrs.field(factory=list["_Bar"])
@@ -543,13 +544,14 @@ class _Bar:
 class Timeline:
     """Draws when parts of a program ran: `with timeline.bar("name"): ...`.
 
-    A bar that begins inside another, also in a child task, is drawn below it, indented.
+    A bar that begins inside another is drawn below it, indented; that of a child task below the
+    one in which its nursery is opened, whoever starts it.
     """
 
     def __init__(self, title: str) -> None:
         self._top = _Bar(title, 0)
         self._run: trio.lowlevel.Task | None = None
-        self._inside = contextvars.ContextVar("inside", default=self._top)
+        self._open: list[_Bar] = []
 
     @contextmanager
     def bar(self, name: str) -> Iterator[None]:
@@ -558,9 +560,11 @@ class Timeline:
         if self._run is not root:  # a cell was run again: a new picture
             self._run = root
             self._top.inside.clear()
-        bar = _Bar(name, trio.current_time())
-        self._inside.get().inside.append(bar)
-        token = self._inside.set(bar)
+            self._open.clear()
+        task = trio.lowlevel.current_task()
+        bar = _Bar(name, trio.current_time(), task, len(task.child_nurseries))
+        self._around(task).inside.append(bar)
+        self._open.append(bar)
         try:
             yield
         except trio.Cancelled:
@@ -570,8 +574,21 @@ class Timeline:
             bar.how = "raised"
             raise
         finally:
-            self._inside.reset(token)
+            self._open.remove(bar)
             bar.ended = trio.current_time()
+
+    def _around(self, task: trio.lowlevel.Task) -> _Bar:
+        """Find the innermost open bar in which a task is, or its nursery is opened."""
+        level = math.inf  # of the nursery in which we come from below
+        while True:
+            for bar in reversed(self._open):
+                if bar.task is task and bar.nurseries <= level:
+                    return bar
+            nursery = task.parent_nursery
+            if nursery is None:
+                return self._top
+            task = nursery.parent_task
+            level = task.child_nurseries.index(nursery)
 
     def _rows(self) -> tuple[list[tuple[int, _Bar]], float]:
         rows = [(depth - 1, bar) for depth, bar in self._top.rows()][1:]

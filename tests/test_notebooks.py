@@ -3419,6 +3419,44 @@ def test_a_tree_keeps_the_order_of_the_group() -> None:
     assert tree.split() == ["ExceptionGroup:", "two", "ValueError:", "b", "ValueError:", "a"]
 
 
+def test_a_timeline_shows_whose_nursery_a_task_is_in_not_who_started_it() -> None:
+    helpers = importlib.import_module("helpers")
+    timeline = helpers.Timeline("A title")
+
+    async def child(name: str) -> None:
+        with timeline.bar(name):
+            await trio.sleep(1)
+
+    async def starts(name: str, nursery: trio.Nursery) -> None:
+        with timeline.bar(name):
+            nursery.start_soon(child, f"of {name}")
+            with timeline.bar(f"in {name}"):
+                await trio.sleep(0.5)
+
+    async def program() -> None:
+        with timeline.bar("program"):
+            async with trio.open_nursery() as outer:
+                with timeline.bar("block"):
+                    async with trio.open_nursery() as inner:
+                        inner.start_soon(child, "inner")
+                        inner.start_soon(starts, "passes it on", outer)
+                        await starts("calls", outer)
+
+    helpers.run(program)
+    shown = [line.partition("━")[0].rstrip() for line in str(timeline).splitlines()[2:]]
+    assert shown == [
+        "program",
+        "  block",
+        "    calls",
+        "      in calls",
+        "    passes it on",
+        "      in passes it on",
+        "    inner",
+        "  of calls",
+        "  of passes it on",
+    ]
+
+
 def test_a_timeline_can_be_shown_before_its_run() -> None:
     timeline = importlib.import_module("helpers").Timeline("A title")
     assert str(timeline) == "A title\n\nnothing has run yet"
