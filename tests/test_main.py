@@ -1022,6 +1022,18 @@ def test_what_comes_after_two_dashes_is_a_command(
     assert (done.stderr == b"") == (arguments[0] == "--quiet")
 
 
+def test_who_counts_on_a_shell_is_told_that_there_is_none() -> None:
+    done = run("--quiet", "sh -c 'echo a && echo b'")
+    assert (done.stdout, done.stderr) == (b"sh | a\nsh | b\n", b"")
+    done = run("--quiet", "echo a && false || true")
+    assert done.stdout == b"echo | a && false || true\n"
+    assert sorted(done.stderr.decode().splitlines()) == [
+        f"trio-rungroup: echo gets {word} as an argument (no shell runs it: where you need one, "
+        "write 'sh -c \"...\"')"
+        for word in ("&&", "||")
+    ]
+
+
 def test_words_that_are_not_in_quotes_are_told_to_be() -> None:
     done = run("python", "-m", "http.server")
     assert done.returncode == 2

@@ -1,4 +1,9 @@
-"""Go's run.Group for trio: when the first actor exits, the others are stopped gracefully."""
+"""Go's run.Group for trio: when the first actor exits, the others are stopped gracefully.
+
+Begin with `RunGroup`, its `add` and its `run`. `signal_actor`, `listener_actor`, `process_actor`,
+`thread_actor`, `future_actor` and `scope_actor` make actors that are ready; `Record` tells what
+happened. `trio_rungroup.testing.check_actor` checks an actor of your own.
+"""
 
 from ._actors import (
     ScopeCancelled as ScopeCancelled,

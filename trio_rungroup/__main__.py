@@ -73,6 +73,7 @@ _Stop: TypeAlias = Callable[[Exception, str], None]
 
 _QUOTE: Final = "each command is one argument, in quotes: 'sleep 5'"
 _SHELL: Final = "no shell runs it: where you need one, write 'sh -c \"...\"'"
+_OF_A_SHELL: Final = {"&&", "||", "&", "|", "<", ">", ">>", "2>&1", "&>"}
 _HELP: Final = """\
 Run commands together; when the first one exits, stop the others.
 
@@ -106,7 +107,8 @@ example:
 
   serves files for a minute: the server is stopped when sleep exits, or sleep when the
   server fails. (-u, since Python holds back what it writes into a pipe; for other
-  programs 'stdbuf -oL' may help. Where a shell is needed: 'sh -c "..."'.)
+  programs 'stdbuf -oL' may help. Where a shell is needed: 'sh -c "..."'. Before
+  '| tee', write 'tee -i', or Ctrl-C ends it before the timeline comes.)
 
 exit status:
   that of the first command to exit; 128 + n if signal n ended it, or stopped us before one
@@ -179,6 +181,7 @@ def _main() -> int:
     for words in options.commands:
         if shutil.which(words[0]) is None:
             parser.exit(*_not_found(words))
+        _tell_of_a_shell(words)
     picture = None
     if options.timeline is not None:
         try:  # before anything is started, to tell what cannot be written; but keep what it holds
@@ -235,6 +238,11 @@ def _not_found(words: Sequence[str]) -> tuple[int, str]:
         return 126, f"trio-rungroup: not executable: {program} (chmod +x makes it so)\n"
     hint = _QUOTE if len(words) == 1 else _SHELL
     return 127, f"trio-rungroup: program not found: {program} ({hint})\n"
+
+
+def _tell_of_a_shell(words: Sequence[str]) -> None:
+    for word in _OF_A_SHELL.intersection(words):
+        _write(2, _line(f"trio-rungroup: {words[0]} gets {word} as an argument ({_SHELL})"))
 
 
 def _without_escapes(part: re.Match[str]) -> str:

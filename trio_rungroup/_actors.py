@@ -84,6 +84,7 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
     ends every grace (trio raises KeyboardInterrupt in the main task, which should be the
     one that awaits `run()`), and any SIGTERM once it has exited, even the first if something else
     has begun the stop, kills this process without clean-up (process 1 of a container ignores it).
+    A signal that it does not wait for, such as SIGHUP when the terminal is closed, does so, too.
     Signals that come in the same moment are one.
 
     Add it before actors with an async interrupt: when something else begins the stop, those would
@@ -107,6 +108,11 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
             `signal_actor` is waiting for one of the signals.
         TypeError: An argument is not an `int`.
         ValueError: There is no such signal, or no process can wait for it (SIGKILL, SIGSTOP).
+
+    Example:
+        ```python
+        group.add(*signal_actor(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        ```
     """
     wanted = [_signal(number) for number in signals or (signal.SIGINT, signal.SIGTERM)]
 

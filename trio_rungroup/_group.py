@@ -204,11 +204,11 @@ class RunGroup:
 
         The interrupt must make `execute` exit soon, and must be harmless when `execute` has
         exited already. It is called exactly once per run, after `execute` has begun, with
-        the error of the first exit (`None` after a clean one), which it is not to raise: Python
-        writes that into the error's traceback. It may be async; then the next interrupt waits for
-        it. It must not block the thread: everything would wait for it, Ctrl-C included. If it
-        raises, its actor is cancelled at once. Without an interrupt the actor is cancelled.
-        Go: `Group.Add`.
+        the error of the first exit (`None` after a clean one), which it is not to raise: that
+        would change the error's traceback, and make it a later error as well. It may be async;
+        then the next interrupt waits for it. It must not block the thread: everything would wait
+        for it, Ctrl-C included. If it raises, its actor is cancelled at once. Without an interrupt
+        the actor is cancelled, and so is what it awaits in a `finally`. Go: `Group.Add`.
 
         Cancellation:
             An actor with an interrupt and a finite grace (its own or the group's) is
@@ -219,12 +219,14 @@ class RunGroup:
 
         Args:
             execute: An async function without parameters.
-            interrupt: A function of one argument, sync or async. It sees the context variables of
-                the task that awaits `run()`, and is not to set them.
+            interrupt: A function of one argument, sync or async. It runs with the context variables
+                of the task that awaits `run()`; do not set them.
             name: For the record, notes and logs; unique in the group. The default is the
                 function's qualified name, with ` #2`, ` #3`, … if it is taken.
-            grace: Seconds from the call of the interrupt until the actor is cancelled.
-            ends_group: Whether a clean return ends the group. An exception always does.
+            grace: Seconds from the call of the interrupt until the actor is cancelled. If the
+                group's grace ends sooner, that counts.
+            ends_group: Whether a clean return ends the group. An exception always does. If all
+                actors return without ending it, `run()` returns `None`.
             reports_started: Whether `execute` takes trio's `task_status` and calls
                 `started()`, as a function made for `nursery.start` does. One that returns without
                 that exits with trio's RuntimeError, unless the stop has begun.
