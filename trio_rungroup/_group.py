@@ -389,7 +389,8 @@ class RunGroup:
         run = self._current
         if run is None:
             return
-        if not trio.lowlevel.in_trio_run() or trio.lowlevel.current_trio_token() is not run.token:
+        # The clock, which a run needs anyway, tells one `trio.run` from another as a token does.
+        if not trio.lowlevel.in_trio_run() or trio.lowlevel.current_clock() is not run.clock:
             raise RuntimeError(
                 "interrupt() has to be called in the trio thread; from another one write "
                 "trio.from_thread.run_sync(group.interrupt, trio_token=...)"
@@ -418,7 +419,6 @@ class Run:
     number: int  # how many take part: `actors` may grow meanwhile
     grace: float
     clock: trio.abc.Clock
-    token: trio.lowlevel.TrioToken
     caller: trio.lowlevel.Task
     nursery: trio.Nursery
     facts: Facts
@@ -482,11 +482,10 @@ class Run:
         self.grace = grace
         self.task_status = task_status
         self.clock = trio.lowlevel.current_clock()
-        self.token = trio.lowlevel.current_trio_token()
         self.caller = trio.lowlevel.current_task()
         self.facts = Facts(actors.names, self.number)
         self.record = Record(self.facts)
-        self.start = self.record.start
+        self.start = self.record.start = self.clock.current_time()
         self.started_values, self.scopes, self.later = {}, [], []
         self.not_reported = -1
         self.cancelled_by_us_below = 0
@@ -526,7 +525,7 @@ class Run:
                 while self.not_begun:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 if not self.cancelled_outside:  # which was the first request
-                    await self.look_for_second_request()
+                    self.take_second_request(await _request_from_outside())
                 self.interrupt_all()
                 # Wait for all to exit.
                 await self.wait_for_all()
@@ -581,9 +580,8 @@ class Run:
         if is_out_of_grace:
             end_all_graces(self, GRACE_OVER_AROUND)
 
-    async def look_for_second_request(self) -> None:
-        """Take a cancellation that has come since something else began the stop."""
-        error = await _request_from_outside()
+    def take_second_request(self, error: BaseException | None) -> None:
+        """Act on a cancellation that has come since something else began the stop, if one has."""
         if error is not None:
             self.asked_to_stop(error, begins=False)
             del error

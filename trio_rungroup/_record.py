@@ -159,7 +159,7 @@ class Record:
     ended: float | None = None
     how: How | None = None
     error: BaseException | None = None
-    start: float = attrs.field(factory=trio.current_time, init=False)
+    start: float = attrs.field(init=False)
     _actors: tuple[ActorRecord, ...] | None = attrs.field(default=None, init=False)
 
     @property
