@@ -239,13 +239,15 @@ def unique_name(names: dict[str, int], execute: Callable[..., object], name: str
         names[name] = 1
         return name
     base = default_name(execute)
-    number = names.get(base, 0) + 1
-    name = base if number == 1 else f"{base} #{number}"
-    while name in names or (number == 1 and _is_taken(names, name)):
+    number = names.get(base)
+    if number is None and not _is_taken(names, base):
+        names[base] = 1
+        return base
+    number = 2 if number is None else number + 1
+    while (numbered := f"{base} #{number}") in names:
         number += 1
-        name = f"{base} #{number}"
     names[base] = number
-    return name
+    return numbered
 
 
 def _is_taken(names: dict[str, int], name: str) -> bool:

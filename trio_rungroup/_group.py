@@ -49,8 +49,8 @@ import inspect
 import itertools
 import logging
 import math
-import types
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from types import CoroutineType, MethodType
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, final
 
 import attrs
@@ -265,14 +265,13 @@ class RunGroup:
         name = unique_name(actors.numbers, execute, name)
         if interrupt is not None or _is_run_of_a_group(execute):
             actors.need_scopes = True
-        index = len(actors.names)
         actors.executes.append(execute)
         actors.interrupts.append(interrupt)
         actors.graces.append(grace)
         if not ends_group:
-            actors.may_return.add(index)
+            actors.may_return.add(len(actors.names))
         if reports_started:
-            actors.reporting.add(index)
+            actors.reporting.add(len(actors.names))
         actors.names.append(name)  # last: now it counts
         actors.adding = False
         return execute
@@ -400,7 +399,7 @@ class RunGroup:
 
 
 def _is_run_of_a_group(execute: object) -> bool:
-    return isinstance(execute, types.MethodType) and execute.__func__ is RunGroup.run
+    return isinstance(execute, MethodType) and execute.__func__ is RunGroup.run
 
 
 class _Awaited(NamedTuple):
@@ -556,9 +555,9 @@ class Run:
     def start_all(self) -> None:
         if self.task_status is not trio.TASK_STATUS_IGNORED:
             self.not_reported = len(self.reporters())
-        start_soon, names = self.nursery.start_soon, self.actors.names
+        start_soon, run_actor, names = self.nursery.start_soon, self.run_actor, self.actors.names
         for index in range(self.number):
-            start_soon(self.run_actor, index, name=names[index])
+            start_soon(run_actor, index, name=names[index])
         if not self.number:
             if self.not_reported == 0:
                 self.forward_started()
@@ -656,7 +655,7 @@ class Run:
             self.scopes[index].__enter__()
         self.facts.began[index] = self.clock.current_time() - self.start  # now(), sparing a call
         self.not_begun -= 1
-        if self.not_begun == 0 == self.not_reported:
+        if not (self.not_begun or self.not_reported):
             self.forward_started()
         actors = self.actors
         execute = actors.executes[index]
@@ -664,7 +663,7 @@ class Run:
             result = execute(task_status=_TaskStatus(self, actors.names[index]))
         else:
             result = execute()
-        if not isinstance(result, types.CoroutineType):  # sparing a call
+        if not isinstance(result, CoroutineType):  # sparing a call
             result = as_coroutine(result, execute)
         return result  # pyright: ignore[reportUnknownVariableType]
 
@@ -691,7 +690,6 @@ class Run:
         self.active -= 1
         before_stop = not self.stopped
         raised, self.raised = self.raised, None
-        returned, self.returned = self.returned, None
         if raised is None and before_stop:
             raised = self.unreported(index)
         if raised is None:
@@ -712,13 +710,14 @@ class Run:
                 self.wake()
         elif how != "returned" or index not in self.actors.may_return:
             if how == "returned":
-                self.value = returned
+                self.value = self.returned
             elif how == "cancelled":
                 self.stray = raised
             self.stop(raised, first=index)
         elif self.active == 0:
             self.stop(None, reason=ALL_RETURNED)
-        del raised, returned, facts
+        self.returned = None
+        del raised, facts
 
     def unreported(self, index: int) -> RuntimeError | None:
         """Make an error if an actor that has returned has not called `started()` as promised.
