@@ -37,6 +37,7 @@ from trio_rungroup import RunGroup
 _FOR_EVER = 1e6  # virtual seconds
 _MOST_STEPS = 100_000  # of all tasks together; a real second or two
 _MOST_STEPS_OF_AN_ATTEMPT = 10_000  # no exercise needs as many, and a learner is told soon
+_MOST_DELAYS = 500  # of the alarm clock, a millisecond each
 _LAST_STEPS = 1_000  # for cleaning up, once it has been cancelled for that
 _LONGEST_STEP = 5  # real seconds of an attempt in which no other task can run
 
@@ -244,17 +245,14 @@ def alarm_clock(seconds: float) -> Iterator[list[trio.abc.Instrument]]:
         yield []
         return
 
+    patience = _MOST_DELAYS
+
     def ring(_: object, frame: FrameType | None) -> None:
-        # Where Python swallows what is raised, such as in the warning of a forgotten `await` or
-        # what the garbage collector calls, ring a moment later.
-        of_the_collector = [getattr(callback, "__code__", None) for callback in gc.callbacks]
-        around = frame
-        while around is not None:
-            code = around.f_code
-            if code.co_name in {"__del__", "_warn_unawaited_coroutine"} or code in of_the_collector:
-                signal.setitimer(signal.ITIMER_REAL, 0.001, 1)
-                return
-            around = around.f_back
+        nonlocal patience
+        if _is_swallowed_in(frame) or (patience > 0 and _is_in_the_middle_of_trio(frame)):
+            patience -= 1
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 1)  # a moment later
+            return
         raise BlocksError(
             f"for {seconds:g} s no other task could run: it waits, or goes round in circles, "
             "without an `await` that really waits"
@@ -266,6 +264,28 @@ def alarm_clock(seconds: float) -> Iterator[list[trio.abc.Instrument]]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _is_swallowed_in(frame: FrameType | None) -> bool:
+    """Tell whether Python swallows what is raised: in what itself or its collector calls."""
+    called = [getattr(callback, "__code__", None) for callback in gc.callbacks]
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name in {"__del__", "_warn_unawaited_coroutine"} or code in called:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _is_in_the_middle_of_trio(frame: FrameType | None) -> bool:
+    """Tell whether a step of a task is in trio's code, which what is raised there might break."""
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("trio."):
+            return True
+        if frame.f_code.co_flags & inspect.CO_COROUTINE:
+            break
+        frame = frame.f_back
+    return False
 
 
 @contextmanager
