@@ -27,6 +27,7 @@ from ._record import (
     distinct,
     fit,
     fit_name,
+    had_exited,
     interrupted_at,
     rows,
     seconds,
@@ -196,7 +197,7 @@ class _Plot:
     def scale_for(self, actor: ActorRecord, label: str) -> float:
         """Tell the scale at which there is room for a label, also if it goes behind the stop."""
         moment = self.last_moment(actor)
-        if self.exits_before_stop(actor):
+        if had_exited(actor, self.record.stopped):
             moment = self.record.stopped or 0
         if moment <= 0:
             return math.inf
@@ -211,10 +212,6 @@ class _Plot:
             return 0
         return self.end if actor.exited is None else actor.exited
 
-    def exits_before_stop(self, actor: ActorRecord) -> bool:
-        stopped = self.record.stopped
-        return actor.exited is not None and stopped is not None and actor.exited < stopped
-
     def beside(self, actor: ActorRecord) -> float:
         """How far a label is from the moment it tells of."""
         return (self.ring if actor is self.record.first else self.mark) + 8
@@ -224,7 +221,7 @@ class _Plot:
         x = self.x(self.last_moment(actor)) + self.beside(actor)
         width = _font(self.record, actor, _LABEL).width
         label = words(self.record, actor)
-        if self.exits_before_stop(actor):
+        if had_exited(actor, self.record.stopped):
             stop = self.x(self.record.stopped or 0)
             if x + width(label) > stop - 4:
                 x = max(x, stop + 8)

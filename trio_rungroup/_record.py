@@ -422,7 +422,7 @@ def interrupted_at(record: Record, actor: ActorRecord) -> float | None:
     """
     if actor is record.first or record.reason == ALL_RETURNED:
         return None
-    return None if _had_exited(actor, actor.interrupted) else actor.interrupted
+    return None if had_exited(actor, actor.interrupted) else actor.interrupted
 
 
 def stop_label(record: Record) -> str | None:
@@ -448,10 +448,10 @@ def _is_first_exit(record: Record) -> bool:
 
 
 def _had_returned(actor: ActorRecord, moment: float | None) -> bool:
-    return actor.how == "returned" and _had_exited(actor, moment)
+    return actor.how == "returned" and had_exited(actor, moment)
 
 
-def _had_exited(actor: ActorRecord, moment: float | None) -> bool:
+def had_exited(actor: ActorRecord, moment: float | None) -> bool:
     return actor.exited is not None and moment is not None and actor.exited < moment
 
 
