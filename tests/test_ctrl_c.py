@@ -173,7 +173,7 @@ def test_promise_19_whom_it_kept_from_the_first_line_is_named(struck: str, raise
     # Nobody traces a trace function.
     def trace(frame: FrameType, event: str, arg: object) -> Any:  # pragma: no cover
         awaited = frame.f_locals.get("coroutine")
-        if frame.f_code.co_name != "_unprotected" or getattr(awaited, "__name__", "") != struck:
+        if frame.f_code.co_name != "unprotected" or getattr(awaited, "__name__", "") != struck:
             return None
         if event == "line" and strikes:
             signal.raise_signal(strikes.pop())

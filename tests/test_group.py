@@ -3915,7 +3915,7 @@ def cancel(scope: trio.CancelScope, _: BaseException | None) -> None:
 @pytest.fixture
 def ctrl_c_before_the_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Strike once at the line that begins a coroutine, unless its name begins with `not_`."""
-    unprotected = _group._unprotected
+    unprotected = _group.unprotected
     struck: weakref.WeakSet[Coroutine[Any, Any, object]] = weakref.WeakSet()
 
     @trio.lowlevel.disable_ki_protection
@@ -3926,7 +3926,7 @@ def ctrl_c_before_the_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
             signal.raise_signal(signal.SIGINT)
         return await unprotected(coroutine)
 
-    monkeypatch.setattr(_group, "_unprotected", strike)
+    monkeypatch.setattr(_group, "unprotected", strike)
 
 
 def run_under_ctrl_c(group: RunGroup) -> KeyboardInterrupt:

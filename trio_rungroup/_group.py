@@ -32,7 +32,7 @@ different only in rare cases (`cancel_all`).
 
 Every function here that trio or the user calls to run a group is protected from Ctrl-C, and so is
 all that it calls in turn: a Ctrl-C then waits for the next checkpoint of the main task, whether or
-not that awaits `run()`. An actor's own code is awaited through `_unprotected`, and obeys at once.
+not that awaits `run()`. An actor's own code is awaited through `unprotected`, and obeys at once.
 
 Why so many functions end in `del`: trio makes an actor's `Cancelled` inside our call of `cancel()`,
 so its traceback leads to our frames, which keep their locals alive. What the actor raises while it
@@ -638,7 +638,7 @@ class Run:
         coroutine: _Coroutine | None = None
         try:
             coroutine = self.begin(index)
-            self.returned = await _unprotected(coroutine)
+            self.returned = await unprotected(coroutine)
         except BaseException as exc:  # noqa: BLE001 - recorded below
             self.raised = exc
         # From here on no other task runs (only begin_anyway() awaits): what is on `self` is ours.
@@ -1097,13 +1097,13 @@ class _TaskStatus(trio.TaskStatus[object]):
 
 
 @disable_ki_protection
-async def _unprotected(coroutine: _Coroutine) -> object:
+async def unprotected(coroutine: _Coroutine) -> object:
     return await coroutine
 
 
 async def _error_of(coroutine: _Coroutine) -> BaseException | None:
     try:
-        await _unprotected(coroutine)
+        await unprotected(coroutine)
     except BaseException as exc:  # noqa: BLE001 - handed back
         return exc
     return None

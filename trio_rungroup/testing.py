@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias, cast
 import attrs
 import trio
 import trio.testing
-from trio.lowlevel import disable_ki_protection, enable_ki_protection
+from trio.lowlevel import enable_ki_protection
 
 from ._checks import (
     as_coroutine,
@@ -33,6 +33,7 @@ from ._checks import (
     to_await,
 )
 from ._errors import bare_in
+from ._group import unprotected
 from ._record import describe, shorten
 from ._where import where
 
@@ -384,7 +385,7 @@ class _Life:
                     self.misuse = error
                 else:
                     with contextlib.closing(coroutine):  # where Ctrl-C keeps it from its first line
-                        await _unprotected(coroutine)
+                        await unprotected(coroutine)
         except BaseException as error:
             if error is self.given and isinstance(error, trio.Cancelled):
                 return  # it has not failed, as in a group
@@ -427,14 +428,6 @@ async def _cancelled() -> trio.Cancelled | None:
         return example
     finally:
         del example
-
-
-@disable_ki_protection
-async def _unprotected(coroutine: Coroutine[Any, Any, object]) -> None:
-    try:
-        await coroutine
-    finally:
-        coroutine.close()  # or Python would warn that it was never awaited
 
 
 def _is_for_the_check(error: BaseException) -> bool:
