@@ -711,9 +711,7 @@ def _signal_group(group: int, number: int) -> bool:
     """Send a signal to a process group; tell whether anyone was left in it."""
     try:
         os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # pragma: no cover - only zombies left (macOS), or not ours any more
+    except (ProcessLookupError, PermissionError):  # or only zombies (macOS), or not ours
         return False
     return True
 
