@@ -293,6 +293,7 @@ def process_actor(
     process: trio.Process | None = None
     interrupted, starting = False, trio.CancelScope()
 
+    @_one_at_a_time
     @enable_ki_protection
     async def process_actor() -> None:
         nonlocal process, interrupted, starting
@@ -335,7 +336,7 @@ def process_actor(
         else:
             starting.cancel(reason="process_actor was interrupted")
 
-    return _one_at_a_time(process_actor, "process_actor"), interrupt
+    return process_actor, interrupt
 
 
 def listener_actor(
@@ -556,6 +557,7 @@ def future_actor(
     future: _Future | None = None
     interrupted = False
 
+    @_one_at_a_time
     @enable_ki_protection
     async def future_actor() -> object:
         nonlocal future, interrupted
@@ -591,11 +593,12 @@ def future_actor(
             future.cancel()
         return None
 
-    return _one_at_a_time(future_actor, "future_actor"), stop
+    return future_actor, stop
 
 
-def _one_at_a_time(execute: Execute, factory: str) -> Execute:
+def _one_at_a_time(execute: Execute) -> Execute:
     """Refuse to run twice at the same time: the interrupt would reach only one of the two."""
+    factory = execute.__name__
     is_running = False
 
     @enable_ki_protection
