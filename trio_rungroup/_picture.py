@@ -208,8 +208,6 @@ class _Plot:
         return self.left + min(moment, self.end) * self.scale
 
     def last_moment(self, actor: ActorRecord) -> float:
-        if actor.began is None:
-            return 0
         return self.end if actor.exited is None else actor.exited
 
     def beside(self, actor: ActorRecord) -> float:
