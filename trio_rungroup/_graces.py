@@ -99,9 +99,9 @@ class Watch:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.patience_ends = run.stopped_at + _PATIENCE
-        # Whom a warning has named: actors, and interrupts of actors.
+        # Whom a warning has named: actors, and the last interrupt (an actor's index).
         self.named: set[int] = set()
-        self.interrupts_named: set[int] = set()
+        self.interrupt_named: int | None = None
         # Whose grace has ended, and when to name those that stay all the same; in order of time.
         self.to_exit_by: list[tuple[float, list[int]]] = []
         self.deadlines = [  # a heap: until when, which actor
@@ -222,7 +222,7 @@ class Watch:
                 if not run.has_exited(index)
             ]
         if late is not None:
-            self.interrupts_named.add(late.actor)
+            self.interrupt_named = late.actor
             waiting.append((f"the interrupt of {run.who(late.actor)}", late.task))
         if waiting or yet_to_be_told:
             places = f" for:{where(waiting)}" if waiting else ""
@@ -234,7 +234,7 @@ class Watch:
         """Return when to name the interrupt that is being awaited."""
         run = self.run
         awaited = run.awaited
-        if awaited is None or awaited.actor in self.interrupts_named:
+        if awaited is None or awaited.actor == self.interrupt_named:
             return math.inf
         called_at = run.start + run.facts.interrupted[awaited.actor]
         deadline = awaited.scope.deadline
