@@ -286,9 +286,9 @@ def _axis(svg: Element, plot: _Plot) -> None:
         x = plot.x(moment)
         _add(svg, "line", x1=x, x2=x, y1=_TOP - 4, y2=plot.bottom, stroke=_GRID)
         _text(svg, x, plot.bottom + 18, text, _AXIS, anchor="middle")
-    label = stop_label(plot.record)
-    if label is not None and plot.record.stopped is not None:
+    if plot.record.stopped is not None:
         x = plot.x(plot.record.stopped)
+        label = stop_label(plot.record)
         half = _STOP.width(label) / 2
         middle = min(max(x, _LEFT + half), _RIGHT - half)
         _text(svg, middle, 72, label, _STOP, anchor="middle")

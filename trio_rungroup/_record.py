@@ -323,9 +323,9 @@ def _bar(record: Record, actor: ActorRecord, end: float, column: Callable[[float
 def _axis(record: Record, end: float, width: int, column: Callable[[float], int]) -> str:
     """Label the start, the stop, and the end where there is room for it."""
     line = "0 s"
-    if (label := stop_label(record)) is not None:
-        at = column(record.stopped or 0)
-        line = f"{line if at > len(line) else '':<{at}}▲ {label}"
+    if record.stopped is not None:
+        at = column(record.stopped)
+        line = f"{line if at > len(line) else '':<{at}}▲ {stop_label(record)}"
     return line if end == 0 or len(line) > width - 2 else f"{line:<{width}}{seconds(end)}"
 
 
@@ -425,10 +425,8 @@ def interrupted_at(record: Record, actor: ActorRecord) -> float | None:
     return None if had_exited(actor, actor.interrupted) else actor.interrupted
 
 
-def stop_label(record: Record) -> str | None:
+def stop_label(record: Record) -> str:
     """Name the moment at which the stop began."""
-    if record.stopped is None:
-        return None
     return f"{'first exit' if _is_first_exit(record) else 'stop'} · {seconds(record.stopped)}"
 
 
