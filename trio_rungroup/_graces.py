@@ -88,7 +88,6 @@ def _log_cancelled(
     """Tell whose grace has ended, and where each was waiting."""
     because = "" if reason == _GRACE_OVER else f" ({reason})"
     places = where((run.name(index), tasks[index]) for index in ended)
-    del tasks
     run.log(f"cancelled because the grace has ended{because}:%s", places)
 
 
