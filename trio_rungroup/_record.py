@@ -234,11 +234,10 @@ class Record:
             waiting = "has been going for" if self.stopped is None else "is still waiting after"
             at_least = "" if trio.lowlevel.in_trio_run() else "at least "
             return f"run() {waiting} {at_least}{end}"
-        if self.how == "cancelled":
-            return f"run() ends at {end}, cancelled"
-        return f"run() ends at {end}" + (
-            f" with {describe(self.error)}" if self.how == "raised" else ""
-        )
+        how = ", cancelled" if self.how == "cancelled" else ""
+        if self.error is not None:
+            how = f" with {describe(self.error)}"
+        return f"run() ends at {end}{how}"
 
     def to_svg(self) -> str:
         """Draw the run as a picture: a row per actor, bars for time, shapes for exits.
@@ -565,13 +564,13 @@ def _columns_of(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
 
 
-def class_name(error: BaseException | None) -> str:
+def class_name(error: BaseException) -> str:
     """Name the class of an error, whatever its metaclass does."""
     return cast("str", _CLASS_NAME.__get__(type(error)))
 
 
 @enable_ki_protection  # what is caught below must not be Ctrl-C
-def describe(error: BaseException | None) -> str:
+def describe(error: BaseException) -> str:
     """Say the type and the message of an error, whatever its `__str__` does.
 
     Of a group also what is in it: its own message tells nothing of that.
