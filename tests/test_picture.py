@@ -548,6 +548,22 @@ def test_a_dashed_line_with_a_label_stands_at_the_first_exit() -> None:
     assert box(label).bottom < number(line, "y1") < number(line, "y2")
 
 
+def test_a_mark_has_a_tick_a_cross_or_a_dash() -> None:
+    rows = [row(drawn(everything), name) for name in ("returns", "raises", "is cancelled")]
+    glyphs = [shapes(each, fill="none", stroke=WHITE) for each in rows]
+    strokes = [
+        [part.count("L") for part in glyph.attrib["d"].split("M")[1:]] for (glyph,) in glyphs
+    ]
+    assert strokes == [[2], [1, 1], [1]]
+
+
+def test_every_moment_on_the_axis_has_a_line_of_the_grid() -> None:
+    svg = drawn(timeline)
+    labels = [e for e in svg.iter(f"{SVG}text") if e.attrib["text-anchor"] == "middle"]
+    lines = [e for e in svg.iter(f"{SVG}line") if "stroke-dasharray" not in e.attrib]
+    assert [number(line, "x1") for line in lines] == [number(e, "x") for e in labels[:5]]
+
+
 def test_only_the_first_has_a_ring_and_bold_letters() -> None:
     svg = drawn(timeline)
     (ring,) = shapes(svg, fill=WHITE, stroke_width="2")
@@ -745,7 +761,7 @@ def test_a_bar_whose_end_has_not_come_is_pointed(of: Scenario, fill: str, words:
     server = row(drawn(of), "server")
     (bar,) = shapes(server, fill=fill)
     assert len(points(bar)) == 5
-    assert marks(server) == []
+    assert shapes(server, stroke=WHITE) == []  # no mark, of whatever colour
     assert texts(server)[1] == words
 
 

@@ -445,6 +445,17 @@ def test_a_record_can_be_read_after_the_run() -> None:
     assert repr(record).startswith("Record(actors=(ActorRecord(name='only', began=0.0,")
 
 
+async def test_a_record_that_is_read_later_ends_where_its_run_did(
+    autojump_clock: MockClock,
+) -> None:
+    group = RunGroup()
+    group.add(ends(1), name="only")
+    record = await finished(group)
+    before = str(record)
+    await trio.sleep(5)
+    assert str(record) == before
+
+
 async def test_the_entries_of_a_record_are_the_same_ones_each_time_and_tell_what_happens(
     autojump_clock: MockClock,
 ) -> None:
