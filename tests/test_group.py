@@ -3369,6 +3369,19 @@ async def test_promise_17_an_interrupt_that_is_late_after_a_second_request_is_na
     )
 
 
+async def test_promise_17_who_outlasts_an_error_that_ends_all_graces_is_named_in_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    times: list[float] = []
+    group = RunGroup()
+    group.add(functools.partial(give, 0, None))
+    group.add(fail_at(12, SystemExit()), ignore)
+    group.add(functools.partial(stubborn, 40), ignore, grace=100)
+    with times_of_logging(times), pytest.raises(SystemExit):
+        await group.run()
+    assert times == [10, 12, 22]
+
+
 async def test_promise_17_a_request_inside_a_shield_is_no_grace_that_ended_around(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
