@@ -143,7 +143,6 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
     return signal_actor, None
 
 
-@enable_ki_protection
 async def _take_what_came_with_it(arrivals: AsyncIterator[int], most: int) -> None:
     """Take the signals that came in the same moment: they are the same request to stop.
 
