@@ -719,6 +719,18 @@ async def test_a_wrapper_is_called_as_it_stands() -> None:
         await check_actor(lambda: (here, nothing), timeout=SHORT)
 
 
+async def test_a_wrapper_of_what_takes_no_task_status_is_given_none() -> None:
+    given: list[dict[str, object]] = []
+
+    @functools.wraps(trio.sleep_forever)
+    async def wrapper(**kwargs: Any) -> None:
+        given.append(kwargs)
+        await trio.sleep_forever(**kwargs)
+
+    await check_actor(lambda: (wrapper, None))
+    assert given == [{}, {}, {}]
+
+
 class WithoutSignature:
     """Be called, but do not tell how, as many a built-in function."""
 
