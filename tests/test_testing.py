@@ -7,6 +7,7 @@ import contextvars
 import functools
 import gc
 import inspect
+import math
 import pydoc
 import signal
 import socket
@@ -702,6 +703,24 @@ async def test_a_wrapper_hands_task_status_on() -> None:
 
     with pytest.raises(AssertionError, match="it must exit when it is interrupted, but"):
         await check_actor(lambda: (wrapper, nothing), timeout=0.5)
+
+
+async def test_who_reports_its_start_is_at_rest_only_after_that(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def deaf_once_started() -> tuple[Callable[..., Awaitable[None]], Callable[[object], None]]:
+        told = trio.Event()
+
+        async def execute(*, task_status: trio.TaskStatus[None]) -> None:
+            with trio.move_on_after(3):
+                await told.wait()
+            task_status.started()
+            await trio.sleep(0 if told.is_set() else math.inf)
+
+        return execute, lambda error: told.set()
+
+    with pytest.raises(AssertionError, match="it must exit when it is interrupted, but"):
+        await check_actor(deaf_once_started)
 
 
 async def test_a_wrapper_is_called_as_it_stands() -> None:
