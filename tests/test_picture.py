@@ -937,6 +937,7 @@ def test_what_colours_do_not_tell_apart_shapes_do(sight: str) -> None:
 def test_every_sample_of_the_legend_has_a_shape_of_its_own() -> None:
     outlines = {word: silhouette(element) for word, element in samples().items()}
     assert len(set(outlines.values())) == len(outlines) == 6
+    assert outlines["interrupted"] == silhouette(triangles(row(drawn(everything), "returns"))[0])
 
 
 def test_the_bars_differ_in_lightness_and_the_marks_stand_out() -> None:

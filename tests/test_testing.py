@@ -895,3 +895,13 @@ def test_help_shows_the_checker_and_nothing_else() -> None:
     assert "check_actor(" in text
     assert "task.context.run" not in text
     assert "TypeAlias" not in text.partition("__annotations__")[0]
+
+
+async def test_nothing_of_a_check_goes_on_watching_the_run() -> None:
+    def trials() -> int:
+        gc.collect()
+        return sum(type(each) is testing._Trial for each in gc.get_objects())
+
+    before = trials()
+    await check_actor(lambda: (trio.sleep_forever, None))
+    assert trials() <= before
