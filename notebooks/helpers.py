@@ -522,7 +522,7 @@ def show(text: str) -> None:
     print("", *textwrap.wrap(text, 88, break_on_hyphens=False), sep="\n")
 
 
-STUB_IS_LEFT = "(Is all that there? Then the line still stands below it.)"
+STUB_IS_LEFT = "(If you have written all that: delete the line `raise NotImplementedError`.)"
 
 
 # ---- a picture of what tasks do ----

@@ -852,7 +852,7 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
             raise NotImplementedError
             return results
         """,
-        ["the line still stands below it"],
+        ["delete the line `raise NotImplementedError`"],
     ),
     (
         "03 loses what the work brought",
@@ -3138,7 +3138,7 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "check(run_group)",
         "        stopping.set()\n",
         "        stopping.set()\n        raise NotImplementedError\n",
-        ["still stands below it"],
+        ["delete the line `raise NotImplementedError`"],
     ),
     (
         "05 returns in the loop",
