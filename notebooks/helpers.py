@@ -454,8 +454,9 @@ def verdict(*demands: tuple[object, str, str]) -> None:
 
 CATCHES_CANCELLED = (
     "One thing more. A task of yours catches `Cancelled` and goes on, as a bare `except` does, or "
-    "`except BaseException`. Nothing is lost here, for the nursery raises it once more; but as a "
-    "rule let it through, and catch `Exception`."
+    "`except BaseException`. It goes well in this check; but where nothing else raises "
+    "`Cancelled`, the call comes back as if nobody had cancelled it. Let it through, and catch "
+    "`Exception`."
 )
 
 
