@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+import re
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
@@ -16,6 +17,11 @@ from solution_01 import job, make_group as right_group, server, ticker, watchdog
 from trio_rungroup import RunGroup
 
 logging.getLogger("trio_rungroup").addHandler(logging.NullHandler())  # an answer may have a grace
+
+_SEVERAL_AT_ONCE = (  # what `add` says of several actors
+    r"RunGroup\.add\(\) takes from|of type (list|tuple|set)\b"
+    r"|the interrupt \S*(server|ticker|job|watchdog) is"
+)
 
 
 def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
@@ -43,6 +49,12 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
         hint = f"make_group() raised {error!r}."
         if "missing" in str(error) and "RunGroup." in str(error):
             hint += " Are the brackets missing, in `group = RunGroup()`?"
+        if re.search(_SEVERAL_AT_ONCE, str(error)):
+            hint = "write one `group.add(...)` for each actor, such as `group.add(server)`."
+        if isinstance(error, AttributeError) and error.name == "add" and callable(error.obj):
+            name = getattr(error.obj, "__name__", "that")
+            hint = f"`add` was called on {name}, not on the group. `add` gives back the function, "
+            hint += "not the group: write `group = RunGroup()`, then `group.add(...)` for each."
         if any("raised by actor" in note for note in getattr(error, "__notes__", ())):
             hint = "return the group, do not run it: check does that."
     else:

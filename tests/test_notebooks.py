@@ -2250,6 +2250,58 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         """,
         ["Does each worker take one item only?", "!collector"],
     ),
+    (
+        "01 adds all of them at once",
+        "check(make_group)",
+        """
+        def make_group():
+            group = RunGroup()
+            group.add(server, ticker, job, watchdog)
+            return group
+        """,
+        ["one `group.add(...)` for each actor", "!positional"],
+    ),
+    (
+        "01 adds a list",
+        "check(make_group)",
+        """
+        def make_group():
+            group = RunGroup()
+            group.add([server, ticker, job, watchdog])
+            return group
+        """,
+        ["one `group.add(...)` for each actor", "!process_actor"],
+    ),
+    (
+        "01 adds in a chain",
+        "check(make_group)",
+        """
+        def make_group():
+            return RunGroup().add(server).add(ticker).add(job).add(watchdog)
+        """,
+        ["`add` gives back the function, not the group", "!no attribute"],
+    ),
+    (
+        "01 adds two at once",
+        "check(make_group)",
+        """
+        def make_group():
+            group = RunGroup()
+            group.add(server, ticker)
+            group.add(job, watchdog)
+            return group
+        """,
+        ["one `group.add(...)` for each actor"],
+    ),
+    (
+        "01 adds to its function",
+        "check(make_group)",
+        """
+        def make_group():
+            make_group.add(server)
+        """,
+        ["`add` was called on make_group"],
+    ),
 ]
 
 
