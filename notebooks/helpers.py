@@ -20,7 +20,7 @@ import textwrap
 import threading
 import traceback
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any
@@ -208,6 +208,7 @@ def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
         except BaseException as raised:  # a check never raises
             error = raised
     leaves = leaves_of(error)
+    _close_what_asyncio_was_given(leaves)
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
         raise KeyboardInterrupt  # the stop button
     for leaf in leaves:
@@ -307,6 +308,22 @@ def _without_asyncio() -> Iterator[None]:
         yield
     finally:
         loop.set_task_factory(factory)
+
+
+def _close_what_asyncio_was_given(errors: Iterable[BaseException]) -> None:
+    """Spare the learner a warning about calls that nobody awaits now that `gather` has failed."""
+    for error in errors:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if str(frame.f_globals.get("__name__")).startswith("asyncio."):
+                for value in frame.f_locals.values():
+                    for call in value if isinstance(value, (list, tuple)) else [value]:
+                        if inspect.iscoroutine(call) and has_not_begun(call):
+                            call.close()
+
+
+def has_not_begun(call: Coroutine[Any, Any, Any]) -> bool:
+    """Tell whether nobody has awaited it yet."""
+    return inspect.getcoroutinestate(call) == inspect.CORO_CREATED
 
 
 def leaves_of(error: BaseException) -> list[BaseException]:

@@ -3339,6 +3339,28 @@ def test_what_is_asyncios_is_named_where_jupyters_loop_runs() -> None:
     assert "in place of `asyncio.gather` open a nursery" in " ".join(shown.split())
 
 
+def test_no_warning_of_calls_for_asyncio_is_left_for_the_next_cell() -> None:
+    for number, call, source in (
+        ("02", "check(collect)", "async def collect(functions):\n    calls = functions"),
+        ("04", "check(first_error)", "async def first_error(*functions):\n    calls = functions"),
+    ):
+        names = {**vars(module_of("exercises", number)), "asyncio": asyncio}
+        exec(f"{source}\n    await asyncio.gather(*[f() for f in calls])", names)
+
+        async def cell(call: str = call, names: dict[str, Any] = names) -> str:
+            return printed_by(lambda _: exec(call, names), None)
+
+        with warnings.catch_warnings():  # of what other tests have left
+            warnings.simplefilter("ignore")
+            asyncio.run(asyncio.sleep(0))
+            gc.collect()
+        with warnings.catch_warnings(record=True) as left:
+            warnings.simplefilter("always")
+            assert "in place of `asyncio.gather`" in " ".join(asyncio.run(cell()).split())
+            gc.collect()
+        assert [str(each.message) for each in left] == []
+
+
 def test_no_task_of_asyncios_is_left_on_jupyters_loop() -> None:
     helpers = importlib.import_module("helpers")
 
