@@ -101,7 +101,7 @@ def check(collect: Collect) -> None:
             f"the functions take 2.05 s, 1.57 s, 1.03 s, and the same 1.57 s again; {twice}. "
             + (
                 _KEPT
-                if (_as_list(twice.value) or [])[:3] == _RESULTS
+                if any(result in _RESULTS for result in _as_list(twice.value) or ())
                 else _MORE_PLACES
                 if twice.error is not None and isinstance(leaves_of(twice.error)[0], IndexError)
                 else _PLACES
@@ -142,6 +142,15 @@ def check(collect: Collect) -> None:
                 "comes out by itself, in a group."
             ),
         ),
+        (
+            math.isclose(failed.ended, 1.57),
+            "and the others do not run on",
+            (
+                f"one function failed at 1.57 s, and it came back at {failed.ended:g} s. Let the "
+                "error reach the nursery, which cancels the others and lets it out. Is it caught, "
+                "or are the others behind a shield?"
+            ),
+        ),
     )
 
 
@@ -161,6 +170,13 @@ def _why_nothing(outcome: Attempt, called: list[str]) -> str:
         return _why_not_called(called)
     if outcome.hangs:
         return f"{outcome}. For whom does it wait? The end of the nursery waits for all."
+    if outcome.error is not None and "'list' object is not callable" in str(
+        leaves_of(outcome.error)[0]
+    ):
+        return (
+            "a list was called like a function. The first line is `async def collect(functions)`, "
+            "without a star; call each of `functions`, and read a list with `results[i]`."
+        )
     if outcome.error is not None:
         return why_it_failed(outcome.error)
     return "it returned None. Is there a `return`, and is it after the nursery's block?"

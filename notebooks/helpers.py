@@ -407,8 +407,12 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
         return "start_soon passes on arguments by position only: `start_soon(one, i, f)`."
     if "task_status" in text:
         return "write `start_soon`, without `await`: `start` is for what reports when it is ready."
-    if "use 'async with" in text:
+    if "use 'async with" in text or "'NurseryManager' object has no" in text:
         return "the line that opens the nursery is `async with trio.open_nursery() as nursery:`."
+    if "'Nursery' object has no attribute 'cancel'" in text:
+        return "what is cancelled is the nursery's scope: write `nursery.cancel_scope.cancel()`."
+    if "from inside a run()" in text:
+        return "you are in trio already: write `await f()` in place of `run(f)`."
     if awaited := re.search(
         r"object (\S+) can't be used in 'await'|'(\S+)' object can't be aw", text
     ):

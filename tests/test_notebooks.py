@@ -2282,6 +2282,109 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["`add` gives back the function, not the group", "!no attribute"],
     ),
     (
+        "02 runs on after an error",
+        "check(collect)",
+        """
+        async def collect(functions):
+            results, errors = [None] * len(functions), []
+            async def one(i, f):
+                try:
+                    results[i] = await f()
+                except Exception as error:
+                    errors.append(error)
+            async with trio.open_nursery() as nursery:
+                for i, f in enumerate(functions):
+                    nursery.start_soon(one, i, f)
+            if errors:
+                raise errors[0]
+            return results
+        """,
+        ["✓ the error of a function", "✗ and the others do not run on", "came back at 3.07 s"],
+    ),
+    (
+        "02 shields each call",
+        "check(collect)",
+        """
+        async def collect(functions):
+            results = [None] * len(functions)
+            async def one(i, f):
+                with trio.CancelScope(shield=True):
+                    results[i] = await f()
+            async with trio.open_nursery() as nursery:
+                for i, f in enumerate(functions):
+                    nursery.start_soon(one, i, f)
+            return results
+        """,
+        ["came back at 3.07 s", "Is it caught, or are the others behind a shield?"],
+    ),
+    (
+        "02 sorts a list that outlives the call",
+        "check(collect)",
+        """
+        results = []
+        async def collect(functions):
+            async def one(i, f):
+                results.append((i, await f()))
+            async with trio.open_nursery() as nursery:
+                for i, f in enumerate(functions):
+                    nursery.start_soon(one, i, f)
+            results.sort(key=lambda pair: pair[0])
+            return [result for _, result in results]
+        """,
+        ["Keep nothing from one call to the next", "!Give each place"],
+    ),
+    (
+        "02 opens no nursery",
+        "check(collect)",
+        """
+        async def collect(functions):
+            nursery = trio.open_nursery()
+            for f in functions:
+                nursery.start_soon(f)
+        """,
+        ["`async with trio.open_nursery() as nursery:`"],
+    ),
+    (
+        "02 has a star",
+        "check(collect)",
+        """
+        async def collect(*functions):
+            results = [None] * len(functions)
+            async def one(i, f):
+                results[i] = await f()
+            async with trio.open_nursery() as nursery:
+                for i, f in enumerate(functions):
+                    nursery.start_soon(one, i, f)
+            return results
+        """,
+        ["`async def collect(functions)`", "without a star"],
+    ),
+    (
+        "02 calls its list",
+        "check(collect)",
+        """
+        async def collect(functions):
+            results = [None] * len(functions)
+            async def one(i, f):
+                results[i] = await f()
+            async with trio.open_nursery() as nursery:
+                for i, f in enumerate(functions):
+                    nursery.start_soon(one, i, f)
+            return [results(i) for i in range(len(functions))]
+        """,
+        ["`results[i]`"],
+    ),
+    (
+        "02 runs in a run",
+        "check(collect)",
+        """
+        from helpers import run
+        async def collect(functions):
+            return [run(f) for f in functions]
+        """,
+        ["you are in trio already", "`await f()`"],
+    ),
+    (
         "01 adds two at once",
         "check(make_group)",
         """
