@@ -34,6 +34,8 @@ _FIRST_HINT = (
     f"function, and catches what it raises. {STUB_IS_LEFT}"
 )
 
+_THE_VERY_OBJECT = "Raise the very object that the job raised."
+
 _ONE_DEEPER = (
     "One thing more. Yours takes the error out of a group, and relies on the order in it. In a "
     "single nursery that is the order in time, so it is right here. One nursery deeper, as in the "
@@ -110,6 +112,8 @@ class _Scene:
         if outcome.hangs or (isinstance(raised, TypeError) and _SIGNATURE.search(str(raised))):
             return _hint_for_no_answer(outcome)
         own = [leaf for leaf in leaves_of(raised) if not self._is_of_a_job(leaf)] if raised else []
+        if own and (_WORDS in str(own[0]) or isinstance(own[0].__cause__, JobError)):
+            return f"{why_it_failed(own[0], raised)} {_THE_VERY_OBJECT}"
         if own:
             return why_it_failed(own[0], raised)
         if isinstance(raised, BaseExceptionGroup):
@@ -134,7 +138,7 @@ class _Scene:
                     "that is the error of an earlier call. Keep nothing from one call to the "
                     "next: make the list inside of `first_error`."
                 )
-            return "that is a copy. Raise the very object that the job raised."
+            return f"that is a copy. {_THE_VERY_OBJECT}"
         on_time = math.isclose(outcome.ended, self.at)
         if not on_time and self.limit < math.inf:
             return (
@@ -142,9 +146,12 @@ class _Scene:
                 "shield, or does somebody catch `Cancelled`?"
             )
         if not on_time:
+            how = ""
+            if outcome.ended == max(job.seconds for job in self.jobs):  # nobody was cancelled
+                how = " Is it `cancel()`, with brackets, of the nursery in which all run?"
             return (
                 f"it came back at {outcome.ended:g} s instead of {self.at:g} s. All run at the "
-                "same time; the first error, and nothing else, cancels the nursery's scope."
+                f"same time; the first error, and nothing else, cancels the nursery's scope.{how}"
             )
         if self.limit < math.inf and not outcome.value:
             return (
@@ -165,8 +172,8 @@ def _why_a_group(raised: BaseExceptionGroup) -> str:
     if "nursery" not in raised.message:
         return "a group came out, one that you have made: raise the first error, not a group."
     return (
-        "a group came out: an error has reached the nursery. Catch each one in its own "
-        "task, and raise the first after the nursery."
+        "a group came out: a `JobError` has reached the nursery. Catch each one in its own task, "
+        "by `except Exception`, and raise the first after the nursery."
     )
 
 

@@ -2385,6 +2385,47 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["you are in trio already", "`await f()`"],
     ),
     (
+        "04 never enters its scope",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            errors, scope = [], trio.CancelScope()
+            async def one(f):
+                try:
+                    await f()
+                except Exception as error:
+                    errors.append(error)
+                    scope.cancel()
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+            if errors:
+                raise errors[0]
+        """,
+        ["came back at 9.07 s", "with brackets, of the nursery in which"],
+    ),
+    (
+        "04 has a scope around start_soon only",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            errors = []
+            async def one(f):
+                try:
+                    await f()
+                except Exception as error:
+                    errors.append(error)
+                    scope.cancel()
+            async with trio.open_nursery() as nursery:
+                with trio.CancelScope() as scope:
+                    for f in async_fns:
+                        nursery.start_soon(one, f)
+            if errors:
+                raise errors[0]
+        """,
+        ["came back at 9.07 s", "with brackets, of the nursery in which"],
+    ),
+    (
         "01 adds two at once",
         "check(make_group)",
         """
@@ -2404,6 +2445,33 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
             make_group.add(server)
         """,
         ["`add` was called on make_group"],
+    ),
+    (
+        "04 runs one after the other",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            for f in async_fns:
+                await f()
+        """,
+        ["came back at 10.64 s", "All run at the same time", "!with brackets"],
+    ),
+    (
+        "04 has a slip in its except block",
+        "check(first_error)",
+        """
+        async def first_error(*async_fns):
+            errors = []
+            async def one(f):
+                try:
+                    await f()
+                except Exception as error:
+                    errors.add(error)
+            async with trio.open_nursery() as nursery:
+                for f in async_fns:
+                    nursery.start_soon(one, f)
+        """,
+        ["no attribute 'add'", "!the very object"],
     ),
 ]
 
@@ -3301,6 +3369,41 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "            await interrupt(exits[0][1])\n",
         "            await interrupt(exits[0][1])\n            return exits[0][0]\n",
         ["end the loop early", "!of those that have exited already"],
+    ),
+    (
+        "04 cancels the nursery itself",
+        "check(first_error)",
+        "nursery.cancel_scope.cancel(",
+        "nursery.cancel(",
+        ["write `nursery.cancel_scope.cancel()`"],
+    ),
+    (
+        "04 does not call cancel",
+        "check(first_error)",
+        '.cancel(reason="another one has failed")',
+        ".cancel",
+        ["came back at 9.07 s", "with brackets, of the nursery in which"],
+    ),
+    (
+        "04 catches some",
+        "check(first_error)",
+        "except Exception as error",
+        "except (OSError, ValueError) as error",
+        ["a `JobError` has reached the nursery", "by `except Exception`"],
+    ),
+    (
+        "04 raises from",
+        "check(first_error)",
+        "raise errors[0]",
+        'raise RuntimeError("one failed") from errors[0]',
+        ["Raise the very object that the job raised"],
+    ),
+    (
+        "04 raises the text",
+        "check(first_error)",
+        "raise errors[0]",
+        "raise Exception(errors[0])",
+        ["Raise the very object that the job raised"],
     ),
 ]
 
