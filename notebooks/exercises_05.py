@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import textwrap
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -25,6 +26,7 @@ from helpers import (
     a_task_swallows,
     attempt,
     came_out_of_the_block,
+    has_not_begun,
     leaves_of,
     shortly,
     show,
@@ -41,6 +43,7 @@ Race: TypeAlias = Callable[..., Awaitable[object]]
 TRACES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent.parent / "tests" / "run_group_traces.json").read_text("utf-8")
 )["scenarios"]
+_LONG_ENOUGH = 10  # real seconds, where a difference has been found
 TRACES.sort(key=lambda trace: abs(len(trace["actors"]) - 2))  # two actors tell the most
 
 # The check shows later errors itself; the library would write them to standard error.
@@ -210,9 +213,10 @@ class _Replay:
         self.calls: list[Coroutine[Any, Any, None]] = []  # of interrupts
         self.began: list[tuple[float, int]] = []
         self.ran_uncancelled = False
+        self.cancelled_early = False
         pairs = [self._pair(index, actor) for index, actor in enumerate(trace["actors"])]
         self.outcome = attempt(run_group, pairs)
-        self.not_awaited = [call for call in self.calls if _has_not_begun(call)]
+        self.not_awaited = [call for call in self.calls if has_not_begun(call)]
         for call in self.not_awaited:
             call.close()
 
@@ -222,12 +226,17 @@ class _Replay:
         async def execute() -> str | None:
             self.began.append((trio.current_time(), index))
             self.ran_uncancelled |= trio.current_effective_deadline() > -math.inf
-            with trio.move_on_after(math.inf if actor["exits_at"] is None else actor["exits_at"]):
-                await told.wait()
+            exits_at = math.inf if actor["exits_at"] is None else actor["exits_at"]
             message = actor["error"]
-            if told.is_set():
-                await trio.sleep(actor["on_interrupt"]["after"])
-                message = actor["on_interrupt"]["error"]
+            try:
+                with trio.move_on_after(exits_at):
+                    await told.wait()
+                if told.is_set():
+                    await trio.sleep(actor["on_interrupt"]["after"])
+                    message = actor["on_interrupt"]["error"]
+            except trio.Cancelled:
+                self.cancelled_early |= len(self.told) < len(self.trace["actors"])
+                raise
             self.events.append(["exit", index, message])
             if message is not None:
                 error = TraceError(message)
@@ -298,10 +307,31 @@ class _Replay:
         ours, go = ([event[0] for event in e[:count]] for e in (self.events, self.trace["events"]))
         return ours == exits != go
 
+    @property
+    def only_later(self) -> bool:
+        """Whether all happened as in Go's, but took longer."""
+        in_time = self.outcome.ended <= self.trace["returned_at"]
+        return self.events == self.trace["events"] and not in_time
+
+    @property
+    def told(self) -> list[int]:
+        """Whose interrupt was called, in order of time."""
+        return [event[1] for event in self.events if event[0] == "interrupt"]
+
+    @property
+    def told_too_late(self) -> int | None:
+        """Who had exited by itself before it was told, unlike in Go's."""
+
+        def has(events: list[list[Any]], index: int) -> bool:
+            return [what for what, i, _ in events if i == index] == ["exit", "interrupt"]
+
+        ours, go = self.events, self.trace["events"]
+        return next((i for i in self.told if has(ours, i) and not has(go, i)), None)
+
     def hint(self) -> str:
         """Say what the difference probably comes from."""
         ours, go, error = self.events, self.trace["events"], self.outcome.error
-        told = [event[1] for event in ours if event[0] == "interrupt"]
+        told = self.told
         if self.outcome.spins:
             return (
                 "yours goes round in circles. Wait for a trio.Event instead of looking again and "
@@ -320,6 +350,13 @@ class _Replay:
                 "you set the event, `(value, None)` when an actor returns, too. (`exits = ...` in "
                 "the task would make a list of its own.)"
             )
+        if "'tuple' object is not callable" in str(self.own_error):
+            return (
+                "a tuple was called like a function. Is it one of the pairs? Take it apart: "
+                "`for execute, interrupt in actors`."
+            )
+        if "interrupt() missing 1 required" in str(self.own_error):
+            return "an interrupt takes the error of the first exit: `await interrupt(error)`."
         if self.own_error is not None:
             return why_it_failed(self.own_error, error)
         if not any(event[0] == "exit" for event in ours) and told:
@@ -364,10 +401,11 @@ class _Replay:
                 "nobody was told to stop, and all wait for ever. Does every exit set the event, a "
                 "return as well as a raise? And do you wait for it inside the nursery's block?"
             )
-        if not self.outcome.hangs and sorted(told) != everybody and {*ran} - exited:
+        if self.cancelled_early and not self.outcome.hangs:
             return (
                 "an actor was cancelled before everybody was told to stop. Nobody cancels: a run "
-                "group asks, and waits."
+                "group asks, and waits. Nor may an exception reach the nursery, which would cancel "
+                "the others: catch it in the task that runs the actor."
             )
         if not told:
             return (
@@ -417,8 +455,14 @@ class _Replay:
                 "an actor was cancelled while it was still stopping gracefully. Interrupt, then "
                 "wait: the end of the nursery waits for all by itself."
             )
-        if ours == go and self.outcome.ended > self.trace["returned_at"]:
+        if self.only_later:
             return "the same events, but later: wait for an event, do not look now and then."
+        if self.told_too_late is not None:
+            late = self.told_too_late
+            return (
+                f"interrupt {late} was called only when actor {late} had exited by itself. With "
+                "the first exit everybody's is called, and nothing else is waited for in between."
+            )
         if ours != go or self.outcome.ended != self.trace["returned_at"]:
             return (
                 "the interrupts are called one at a time: each is awaited before the next one "
@@ -444,10 +488,6 @@ class _Replay:
                 "the first one raised, that very object; return if it returned."
             )
         return "after a clean first exit, return what that actor returned, be it None."
-
-
-def _has_not_begun(call: Coroutine[Any, Any, None]) -> bool:
-    return inspect.getcoroutinestate(call) == inspect.CORO_CREATED
 
 
 def _value_of(index: int) -> str | None:
@@ -506,6 +546,7 @@ def check(run_group: RunGroupFn) -> None:
     """Replay every trace; print whether all agree, or how the smallest one differs."""
     replays: list[_Replay] = []
     errors: list[BaseException] = []
+    began = time.monotonic()
     for trace in TRACES:
         replay = _Replay(run_group, trace, [*errors])
         errors += replay.raised
@@ -516,7 +557,10 @@ def check(run_group: RunGroupFn) -> None:
             verdict((False, "run_group is written", hint))
             return
         replays.append(replay)
-        if replay.outcome.spins:  # and would in the others, too, which takes its time
+        # As it would in the others, too, which takes its time.
+        if replay.outcome.spins or replay.only_later:
+            break
+        if time.monotonic() - began > _LONG_ENOUGH and not replay.same:
             break
     count = len(replays)
     differing = [replay for replay in replays if not replay.same]

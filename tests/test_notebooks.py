@@ -2426,6 +2426,70 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         ["came back at 9.07 s", "with brackets, of the nursery in which"],
     ),
     (
+        "05 tells only who has exited",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            exits = []
+            async def one(execute, interrupt):
+                value, error = None, None
+                try:
+                    value = await execute()
+                except Exception as exc:
+                    error = exc
+                exits.append((value, error))
+                await interrupt(exits[0][1])
+            async with trio.open_nursery() as nursery:
+                for execute, interrupt in actors:
+                    nursery.start_soon(one, execute, interrupt)
+            value, error = exits[0]
+            if error is not None:
+                raise error
+            return value
+        """,
+        ["was called only when actor 1 had exited by itself", "!one at a time"],
+    ),
+    (
+        "05 interrupts when the nursery has raised",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            try:
+                async with trio.open_nursery() as nursery:
+                    for execute, _ in actors:
+                        nursery.start_soon(execute)
+            except ExceptionGroup as group:
+                for _, interrupt in actors:
+                    await interrupt(group.exceptions[0])
+                raise group.exceptions[0]
+        """,
+        ["an actor was cancelled before everybody was told", "reach the nursery", "!gracefully"],
+    ),
+    (
+        "05 takes no pair apart",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            exits, first = [], trio.Event()
+            async def one(execute):
+                try:
+                    exits.append((await execute(), None))
+                except Exception as error:
+                    exits.append((None, error))
+                first.set()
+            async with trio.open_nursery() as nursery:
+                for execute in actors:
+                    nursery.start_soon(one, execute)
+                await first.wait()
+                for _, interrupt in actors:
+                    await interrupt(exits[0][1])
+            if exits[0][1]:
+                raise exits[0][1]
+            return exits[0][0]
+        """,
+        ["`for execute, interrupt in actors`"],
+    ),
+    (
         "01 adds two at once",
         "check(make_group)",
         """
@@ -2472,6 +2536,32 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
                     nursery.start_soon(one, f)
         """,
         ["no attribute 'add'", "!the very object"],
+    ),
+    (
+        "05 stops one after the other",
+        "check(run_group)",
+        """
+        async def run_group(actors):
+            exits, first, gone = [], trio.Event(), [trio.Event() for _ in actors]
+            async def one(execute, this):
+                try:
+                    exits.append((await execute(), None))
+                except Exception as error:
+                    exits.append((None, error))
+                first.set()
+                this.set()
+            async with trio.open_nursery() as nursery:
+                for (execute, _), this in zip(actors, gone):
+                    nursery.start_soon(one, execute, this)
+                await first.wait()
+                for (_, interrupt), this in zip(actors, gone):
+                    await interrupt(exits[0][1])
+                    await this.wait()
+            if exits[0][1]:
+                raise exits[0][1]
+            return exits[0][0]
+        """,
+        ["nobody else waits for them", "!by itself"],
     ),
 ]
 
@@ -3378,6 +3468,13 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         ["write `nursery.cancel_scope.cancel()`"],
     ),
     (
+        "05 cancels the nursery itself in a race",
+        "check_race(race)",
+        "nursery.cancel_scope.cancel(",
+        "nursery.cancel(",
+        ["write `nursery.cancel_scope.cancel()`"],
+    ),
+    (
         "04 does not call cancel",
         "check(first_error)",
         '.cancel(reason="another one has failed")',
@@ -3404,6 +3501,27 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "raise errors[0]",
         "raise Exception(errors[0])",
         ["Raise the very object that the job raised"],
+    ),
+    (
+        "05 looks a hundred times in a second",
+        "check(run_group)",
+        "        await stopping.wait()\n",
+        "        while not exits:\n            await trio.sleep(0.01)\n",
+        ["✗ 1 of 1 traces", "wait for an event, do not look now and then"],
+    ),
+    (
+        "05 calls the pairs",
+        "check(run_group)",
+        "for _, interrupt in actors",
+        "for interrupt in actors",
+        ["`for execute, interrupt in actors`", "!came out of your own code"],
+    ),
+    (
+        "05 gives the interrupts nothing",
+        "check(run_group)",
+        "interrupt(exits[0][1])",
+        "interrupt()",
+        ["an interrupt takes the error", "`await interrupt(error)`"],
     ),
 ]
 
@@ -3491,6 +3609,16 @@ def test_one_hint_more_for_a_handler_that_catches_cancelled() -> None:
         shown = shown_for(module_of("exercises", "09"), "check(make_service)", source)
         assert "✗" not in shown
         assert ("catches `Cancelled` and goes on" in " ".join(shown.split())) == told, source
+
+
+def test_a_difference_is_shown_before_a_slow_answer_has_played_every_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exercises = module_of("exercises", "05")
+    monkeypatch.setattr(exercises, "_LONG_ENOUGH", 0)
+    assert "✗ 1 of 1 traces" in printed_by(exercises.check, exercises.only_the_running)
+    right = module_of("solution", "05").run_group
+    assert "✓ all 240 traces" in printed_by(exercises.check, right)
 
 
 @once_is_enough
