@@ -38,6 +38,7 @@ _TIME_FOR_AN_ANSWER = 2.0  # seconds
 _LONGEST_STEP = 5  # seconds in which nothing else can run: it waits without an `await`
 _MOST_LINES = 50  # that it may print
 _GRACE = 1.0  # seconds, as the exercise wants it
+_GRACE_IS_OVER = "its grace has ended"  # the library's reason to cancel
 
 
 def make_clock() -> trio.abc.Clock | None:
@@ -84,6 +85,12 @@ def check(make_service: MakeService) -> None:
     if play.group is None:
         verdict((False, "it returns a run group that does not run yet", play.why_no_group()))
         return
+    if play.ended_early and not isinstance(play.result, BaseExceptionGroup):
+        verdict(
+            (True, "it returns a run group that does not run yet", ""),
+            (False, "it runs until the signal comes", f"{play}"),
+        )
+        return
     verdict(
         (True, "it returns a run group that does not run yet", ""),
         (
@@ -100,7 +107,7 @@ def check(make_service: MakeService) -> None:
             (
                 "the request that is no text got no answer, and for 2 s its connection was not "
                 f"closed either: the handler has to end. {play}"
-                if play.unreadable is None and (play.took is None or play.took > 0)
+                if play.unreadable is None and not play.ended_early
                 else "what leaves the handler ends the service. Catch it in the handler: `except "
                 f"Exception as error:`. {play}"
             ),
@@ -148,6 +155,15 @@ def check(make_service: MakeService) -> None:
             "and one that says nothing holds up the stop for a second at most",
             _why_not_in_time(play),
         ),
+        (
+            play.first == b"HELLO" and max(play.ends.values(), default=0) < 3,
+            "a handler ends when its client has gone",
+            (
+                "where the client has gone, there is nothing to wait for: `receive_some` gives b'' "
+                "at once, each time, and yours answers that again and again. Await "
+                "`answer(stream)` once for each connection."
+            ),
+        ),
     )
     if play.swallowed and play.is_soon_enough:
         show(CATCHES_CANCELLED)
@@ -182,6 +198,9 @@ class _Play:
     root: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
     is_over: bool = attrs.field(default=False, init=False)
     given_up: bool = attrs.field(default=False, init=False)
+    ends: dict[trio.SocketStream, int] = attrs.field(  # how often each was read after its end
+        factory=dict[trio.SocketStream, int], init=False
+    )
     cancelled: dict[trio.lowlevel.Task, trio.Cancelled] = attrs.field(
         factory=dict[trio.lowlevel.Task, trio.Cancelled], init=False
     )
@@ -194,6 +213,11 @@ class _Play:
         return self.ended_at - self.told_at
 
     @property
+    def ended_early(self) -> bool:
+        """Tell whether it ended before the signal."""
+        return self.ended_at is not None and (self.took is None or self.took < 0)
+
+    @property
     def is_soon_enough(self) -> bool:
         """Tell whether it ended about a grace after the signal; a busy machine may be late."""
         late = 1.9 if self.group is not None and self.group.grace == _GRACE else 0.9
@@ -202,8 +226,7 @@ class _Play:
     def __str__(self) -> str:
         if self.ended_at is None:
             return "The service did not end."
-        before = self.took is None or self.took < 0
-        when = "before the signal" if before else f"{self.took:.1f} s after the signal"
+        when = "before the signal" if self.ended_early else f"{self.took:.1f} s after the signal"
         what = self.result
         if isinstance(what, BaseException):
             return f"The service ended {when}, with {' '.join(tree_of(what).split())}."
@@ -213,18 +236,21 @@ class _Play:
     def watching(self) -> Iterator[None]:
         """Keep the first `Cancelled` of each handler, if trio or the library has called that.
 
-        Only the first: one that catches everything in a loop gets a million of them.
+        Only the first: one that catches everything in a loop gets a million of them. And only
+        the library's: one that comes from a limit of the handler's own ends there, as it should.
         """
         receive_some = trio.SocketStream.receive_some
 
         async def watched(stream: trio.SocketStream, max_bytes: int | None = None) -> Any:
             try:
-                return await receive_some(stream, max_bytes)
+                data = await receive_some(stream, max_bytes)
             except trio.Cancelled as cancelled:
                 task = trio.lowlevel.current_task()
-                if _is_trios(task.coro.cr_frame):
+                if cancelled.reason == _GRACE_IS_OVER and _is_trios(task.coro.cr_frame):
                     self.cancelled.setdefault(task, cancelled)
                 raise
+            self.ends[stream] = self.ends.get(stream, 0) + (not data)
+            return data
 
         with mock.patch.object(trio.SocketStream, "receive_some", watched):
             yield
@@ -507,6 +533,17 @@ def _lets_the_idle_go_at_once(listeners: list[trio.SocketListener]) -> RunGroup:
     return group
 
 
+def _has_a_limit_of_its_own(listeners: list[trio.SocketListener]) -> RunGroup:
+    async def handle(stream: trio.SocketStream) -> None:
+        with contextlib.suppress(Exception), trio.move_on_after(1):
+            await answer(stream)
+
+    group = RunGroup(grace=1)
+    group.add(*signal_actor())
+    group.add(*listener_actor(handle, listeners))
+    return group
+
+
 def _answers_with_an_error(listeners: list[trio.SocketListener]) -> RunGroup:
     async def handle(stream: trio.SocketStream) -> None:
         try:
@@ -523,6 +560,7 @@ def _answers_with_an_error(listeners: list[trio.SocketListener]) -> RunGroup:
 
 
 ALSO_RIGHT: list[MakeService] = [
+    _has_a_limit_of_its_own,
     _answers_with_an_error,
     _grace_for_the_server,
     _by_hand,

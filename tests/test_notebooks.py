@@ -319,6 +319,7 @@ def test_other_right_answers_pass_too(name: str) -> None:
     for answer in getattr(exercises, "ALSO_RIGHT", ()):
         shown = printed_by(exercises.check, answer)
         assert "✗" not in shown, answer
+        assert "catches `Cancelled`" not in " ".join(shown.split()), answer
 
 
 def test_what_is_right_by_the_order_in_a_group_is_told_so() -> None:
@@ -2488,6 +2489,39 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
             return exits[0][0]
         """,
         ["`for execute, interrupt in actors`"],
+    ),
+    (
+        "09 adds signal_actor itself",
+        "check(make_service)",
+        """
+        from trio_rungroup import listener_actor, signal_actor
+        def make_service(listeners):
+            async def handle(stream):
+                with contextlib.suppress(Exception):
+                    await answer(stream)
+            group = RunGroup(grace=1)
+            group.add(signal_actor)
+            group.add(*listener_actor(handle, listeners))
+            return group
+        """,
+        ["✗ it runs until the signal comes", "group.add(*signal_actor())", "!the handler has"],
+    ),
+    (
+        "09 answers for ever",
+        "check(make_service)",
+        """
+        from trio_rungroup import listener_actor, signal_actor
+        def make_service(listeners):
+            async def handle(stream):
+                with contextlib.suppress(Exception):
+                    while True:
+                        await answer(stream)
+            group = RunGroup(grace=1)
+            group.add(*signal_actor())
+            group.add(*listener_actor(handle, listeners))
+            return group
+        """,
+        ["✗ a handler ends when its client has gone", "once for each connection"],
     ),
     (
         "01 adds two at once",
