@@ -268,7 +268,7 @@ def alarm_clock(seconds: float) -> Iterator[list[trio.abc.Instrument]]:
 
 
 def _is_swallowed_in(frame: FrameType | None) -> bool:
-    """Tell whether Python swallows what is raised: in what itself or its collector calls."""
+    """Tell whether Python swallows what is raised: in functions that it or its collector calls."""
     called = [getattr(callback, "__code__", None) for callback in gc.callbacks]
     while frame is not None:
         code = frame.f_code
@@ -626,7 +626,7 @@ class Timeline:
             for bar in reversed(self._open):
                 if bar.task is task and bar.nurseries <= level:
                     return bar
-            nursery = task.parent_nursery
+            nursery = task.eventual_parent_nursery or task.parent_nursery  # for nursery.start()
             if nursery is None:
                 return self._top
             task = nursery.parent_task

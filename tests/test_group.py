@@ -2873,6 +2873,10 @@ async def test_promise_15_interrupt_in_another_thread_is_refused_and_harms_nothi
             await trio.to_thread.run_sync(in_no_thread_of_trio, group.interrupt)
         with pytest.raises(RuntimeError, match=r"trio\.from_thread\.run_sync\(group\.interrupt"):
             await trio.to_thread.run_sync(trio.run, call_at_once, group.interrupt)
+        # Nothing that two loops may share tells them apart, such as a clock.
+        same = functools.partial(trio.run, clock=trio.lowlevel.current_clock())
+        with pytest.raises(RuntimeError, match=r"trio\.from_thread\.run_sync\(group\.interrupt"):
+            await trio.to_thread.run_sync(same, call_at_once, group.interrupt)
         group.interrupt()
 
 

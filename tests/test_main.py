@@ -1025,13 +1025,19 @@ def test_what_comes_after_two_dashes_is_a_command(
 def test_who_counts_on_a_shell_is_told_that_there_is_none() -> None:
     done = run("--quiet", "sh -c 'echo a && echo b'")
     assert (done.stdout, done.stderr) == (b"sh | a\nsh | b\n", b"")
-    done = run("--quiet", "echo a && false || true")
-    assert done.stdout == b"echo | a && false || true\n"
-    assert sorted(done.stderr.decode().splitlines()) == [
+    done = run("--quiet", "echo a '|' \\; x?a&b; 2>/dev/null >c && d")
+    assert done.stdout == b"echo | a | ; x?a&b; 2>/dev/null >c && d\n"
+    assert done.stderr.decode().splitlines() == [
         f"trio-rungroup: echo gets {word} as an argument (no shell runs it: where you need one, "
         "write 'sh -c \"...\"')"
-        for word in ("&&", "||")
+        for word in ("x?a&b;", "2>/dev/null", ">c", "&&")
     ]
+
+
+def test_who_cannot_be_told_of_a_shell_gets_what_he_wants_all_the_same() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = run("--quiet", "echo a && b", stderr=full)
+    assert (done.returncode, done.stdout) == (0, b"echo | a && b\n")
 
 
 def test_words_that_are_not_in_quotes_are_told_to_be() -> None:

@@ -3915,10 +3915,18 @@ def test_a_timeline_shows_whose_nursery_a_task_is_in_not_who_started_it() -> Non
             with timeline.bar(f"in {name}"):
                 await trio.sleep(0.5)
 
+    async def reports(*, task_status: trio.TaskStatus[None]) -> None:
+        with timeline.bar("reports"):
+            await trio.sleep(0.5)
+            task_status.started()
+            await trio.sleep(1)
+
     async def program() -> None:
         with timeline.bar("program"):
             async with trio.open_nursery() as outer:
                 with timeline.bar("block"):
+                    with timeline.bar("start"):
+                        await outer.start(reports)
                     async with trio.open_nursery() as inner:
                         inner.start_soon(child, "inner")
                         inner.start_soon(starts, "passes it on", outer)
@@ -3929,11 +3937,13 @@ def test_a_timeline_shows_whose_nursery_a_task_is_in_not_who_started_it() -> Non
     assert shown == [
         "program",
         "  block",
+        "    start",
         "    calls",
         "      in calls",
         "    passes it on",
         "      in passes it on",
         "    inner",
+        "  reports",
         "  of calls",
         "  of passes it on",
     ]

@@ -45,7 +45,7 @@ from collections.abc import (
     Sequence,
 )
 from pathlib import Path
-from typing import Final, TextIO, TypeAlias
+from typing import Final, NamedTuple, TextIO, TypeAlias
 
 import trio
 
@@ -73,7 +73,7 @@ _Stop: TypeAlias = Callable[[Exception, str], None]
 
 _QUOTE: Final = "each command is one argument, in quotes: 'sleep 5'"
 _SHELL: Final = "no shell runs it: where you need one, write 'sh -c \"...\"'"
-_OF_A_SHELL: Final = {"&&", "||", "&", "|", "<", ">", ">>", "2>&1", "&>"}
+_OF_A_SHELL: Final = re.compile(r"&&|\|\||&|\||\S*;|<|[0-9&]?>>?\S*")
 _HELP: Final = """\
 Run commands together; when the first one exits, stop the others.
 
@@ -154,7 +154,7 @@ def _main() -> int:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("commands", metavar="COMMAND", nargs="*", type=_words, help="a program and its arguments")
+    add("commands", metavar="COMMAND", nargs="*", type=_command, help="a program and its arguments")
     add("--grace", type=_seconds, default=10.0, help="seconds from SIGTERM to SIGKILL (10)")
     add("--timeline", metavar="FILE.svg", type=_svg, help="draw the timeline into this file, too")
     add("--quiet", action="store_true", help="show no timeline at the end")
@@ -178,10 +178,10 @@ def _main() -> int:
         return 0
     if not options.commands:
         parser.error("give at least one COMMAND to run")
-    for words in options.commands:
-        if shutil.which(words[0]) is None:
-            parser.exit(*_not_found(words))
-        _tell_of_a_shell(words)
+    for command in options.commands:
+        if shutil.which(command.words[0]) is None:
+            parser.exit(*_not_found(command.words))
+        _tell_of_a_shell(command)
     picture = None
     if options.timeline is not None:
         try:  # before anything is started, to tell what cannot be written; but keep what it holds
@@ -214,19 +214,26 @@ def _is_our_output(file: TextIO) -> bool:
     return any(os.path.sameopenfile(fd, file.fileno()) for fd in (1, 2))
 
 
-def _words(command: str) -> list[str]:
+class _Command(NamedTuple):
+    """A command: its words, and what there was outside of quotes."""
+
+    words: list[str]
+    not_quoted: str
+
+
+def _command(text: str) -> _Command:
     """Split a command as a POSIX shell does.
 
     What shlex leaves out: in double quotes a backslash also escapes `$` and a backquote, and with
     a newline after it, it is nothing anywhere.
     """
     try:
-        words = shlex.split(_QUOTED.sub(_without_escapes, command))
+        words = shlex.split(_QUOTED.sub(_without_escapes, text))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"cannot split {command!r}: {error}") from None
+        raise argparse.ArgumentTypeError(f"cannot split {text!r}: {error}") from None
     if not words:
         raise argparse.ArgumentTypeError("is empty")
-    return words
+    return _Command(words, _QUOTED.sub('""', text))
 
 
 def _not_found(words: Sequence[str]) -> tuple[int, str]:
@@ -240,9 +247,11 @@ def _not_found(words: Sequence[str]) -> tuple[int, str]:
     return 127, f"trio-rungroup: program not found: {program} ({hint})\n"
 
 
-def _tell_of_a_shell(words: Sequence[str]) -> None:
-    for word in _OF_A_SHELL.intersection(words):
-        _write(2, _line(f"trio-rungroup: {words[0]} gets {word} as an argument ({_SHELL})"))
+def _tell_of_a_shell(command: _Command) -> None:
+    for word in filter(_OF_A_SHELL.fullmatch, command.not_quoted.split()):
+        told = f"trio-rungroup: {command.words[0]} gets {word} as an argument ({_SHELL})"
+        with contextlib.suppress(OSError):  # it is no reason not to run it
+            _write(2, _line(told))
 
 
 def _without_escapes(part: re.Match[str]) -> str:
@@ -396,7 +405,7 @@ async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tupl
 
     out, err = outputs = _outputs(stop)
     commands: dict[str, list[str]] = {}
-    for words in options.commands:
+    for words, _ in options.commands:
         name = _CONTROL.sub("?", Path(words[0]).name)
         commands[_unique(name, commands)] = words
     width = max(map(len, commands))

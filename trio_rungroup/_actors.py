@@ -84,7 +84,7 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
     ends every grace (trio raises KeyboardInterrupt in the main task, which should be the
     one that awaits `run()`), and any SIGTERM once it has exited, even the first if something else
     has begun the stop, kills this process without clean-up (process 1 of a container ignores it).
-    A signal that it does not wait for, such as SIGHUP when the terminal is closed, does so, too.
+    So does a SIGHUP, which comes when the terminal is closed, unless it waits for that, too.
     Signals that come in the same moment are one.
 
     Add it before actors with an async interrupt: when something else begins the stop, those would

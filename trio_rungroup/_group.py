@@ -388,8 +388,7 @@ class RunGroup:
         run = self._current
         if run is None:
             return
-        # The clock, which a run needs anyway, tells one `trio.run` from another as a token does.
-        if not trio.lowlevel.in_trio_run() or trio.lowlevel.current_clock() is not run.clock:
+        if not trio.lowlevel.in_trio_run() or trio.lowlevel.current_trio_token() is not run.token:
             raise RuntimeError(
                 "interrupt() has to be called in the trio thread; from another one write "
                 "trio.from_thread.run_sync(group.interrupt, trio_token=...)"
@@ -418,6 +417,7 @@ class Run:
     number: int  # how many take part: `actors` may grow meanwhile
     grace: float
     clock: trio.abc.Clock
+    token: trio.lowlevel.TrioToken
     caller: trio.lowlevel.Task
     nursery: trio.Nursery
     facts: Facts
@@ -481,6 +481,7 @@ class Run:
         self.grace = grace
         self.task_status = task_status
         self.clock = trio.lowlevel.current_clock()
+        self.token = trio.lowlevel.current_trio_token()
         self.caller = trio.lowlevel.current_task()
         self.facts = Facts(actors.names, self.number)
         self.record = Record(self.facts)
