@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import trio
-from helpers import STUB_IS_LEFT, Attempt, attempt, called, verdict, why_it_failed
+from helpers import STUB_IS_LEFT, Attempt, attempt, called, leaves_of, verdict, why_it_failed
 
 Function = Callable[[], Awaitable[Any]]
 WithCleanUp = Callable[[Function, Function], Awaitable[Any]]
@@ -106,13 +106,7 @@ def check(with_clean_up: WithCleanUp) -> None:
             bad.outcome.error is error and _is(bad.done, 1.6),
             "the clean-up is done after work that failed, and the error comes out",
             f"the work raised {error!r}; {bad.outcome}, and the clean-up {_did(bad)}."
-            + (
-                " `finally` comes after an error, too."
-                if bad.calls == 0
-                else _A_COPY
-                if bad.outcome.error is not error and repr(bad.outcome.error) == repr(error)
-                else ""
-            ),
+            + _why_no_error(bad, error),
         ),
         (
             cancelled.began == 1 and stuck.began == 1,
@@ -135,7 +129,8 @@ def check(with_clean_up: WithCleanUp) -> None:
                 "It was given up at 2 s. A deadline is a moment on the clock, such as "
                 "trio.current_time() + 2; move_on_after(2) counts from where it is entered."
                 if cancelled.outcome.ended == 2
-                else "In a cancelled scope every checkpoint raises; what stops that?"
+                else "In a cancelled scope every checkpoint raises; what stops that, for all that "
+                "is awaited inside its `with`, and not for a task that is only started there?"
             ),
         ),
         (
@@ -193,9 +188,30 @@ def _is(time: float | None, at: float) -> bool:
 
 
 def _quietly(scene: _Scene) -> str:
-    if not isinstance(scene.outcome.error, trio.TooSlowError):
+    if isinstance(scene.outcome.error, trio.TooSlowError) and not scene.outcome.hangs:
+        return " `fail_after` raises when the time is over; `move_on_after` gives up quietly."
+    if scene.outcome.error is None and scene.outcome.value is None:
+        return (
+            " Is there more in the block of that limit than the clean-up? The block ends as a "
+            "whole, and what was on its way out is lost."
+        )
+    return ""
+
+
+def _why_no_error(scene: _Scene, error: WorkError) -> str:
+    outcome = scene.outcome
+    if scene.calls == 0:
+        return " `finally` comes after an error, too."
+    if outcome.error is error or outcome.hangs:
         return ""
-    return " `fail_after` raises when the time is over; `move_on_after` gives up quietly."
+    if repr(outcome.error) == repr(error):
+        return _A_COPY
+    if outcome.error is not None and error in leaves_of(outcome.error):
+        return " A nursery, or `except*`, puts an error into a group: do without."
+    return (
+        " Was the error caught? Let it through, or `raise`. And a `return` in `finally` replaces "
+        "whatever is on its way out."
+    )
 
 
 def _why_no_result(good: _Scene, bad: _Scene) -> str:

@@ -3557,6 +3557,57 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "interrupt()",
         ["an interrupt takes the error", "`await interrupt(error)`"],
     ),
+    (
+        "03 catches the error of the work",
+        "check(with_clean_up)",
+        "    finally:\n",
+        "    except Exception:\n        pass\n    finally:\n",
+        ["✗ the clean-up is done after work that failed", "Was the error caught?"],
+    ),
+    (
+        "03 returns in finally what it has kept",
+        "check(with_clean_up)",
+        "        return await work()\n    finally:\n",
+        "        result = None\n        result = await work()\n    finally:\n        "
+        "with trio.move_on_after(2, shield=True):\n            await clean_up()\n        "
+        "return result\n",
+        ["✗ the clean-up is done after work that failed", "a `return` in `finally` replaces"],
+    ),
+    (
+        "03 has no result after an error",
+        "check(with_clean_up)",
+        "        return await work()\n    finally:\n        "
+        "with trio.move_on_after(2, shield=True):\n            await clean_up()\n",
+        "        result = await work()\n    except BaseException:\n        pass\n    "
+        "with trio.move_on_after(2, shield=True):\n        await clean_up()\n    return result\n",
+        ["UnboundLocalError", "Was the error caught?"],
+    ),
+    (
+        "03 wraps the error in a group",
+        "check(with_clean_up)",
+        "    finally:\n",
+        "    except* Exception:\n        raise\n    finally:\n",
+        ["✗ the clean-up is done after work that failed", "`except*`, puts", "!Was the error"],
+    ),
+    (
+        "03 has the work in the limit, which becomes a shield",
+        "check(with_clean_up)",
+        "    try:\n        return await work()\n    finally:\n        "
+        "with trio.move_on_after(2, shield=True):\n            await clean_up()\n",
+        "    with trio.CancelScope() as scope:\n        try:\n            return await work()\n"
+        "        finally:\n            scope.shield = True\n"
+        "            scope.deadline = trio.current_time() + 2\n            await clean_up()\n",
+        ["and the result still comes out", "more in the block of that limit", "!move_on_after"],
+    ),
+    (
+        "03 shields the start of a task",
+        "check(with_clean_up)",
+        "        with trio.move_on_after(2, shield=True):\n            await clean_up()\n",
+        "        async with trio.open_nursery() as nursery:\n"
+        "            with trio.move_on_after(2, shield=True):\n"
+        "                nursery.start_soon(clean_up)\n",
+        ["every checkpoint raises", "not for a task that is only started there"],
+    ),
 ]
 
 
