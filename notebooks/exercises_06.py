@@ -108,6 +108,7 @@ class _Run:
     is_actor: bool = attrs.field(default=False, init=False)
     how: str | None = attrs.field(default=None, init=False)
     exited: float | None = attrs.field(default=None, init=False)
+    interrupt_failed: bool = attrs.field(default=False, init=False)
     passed_on: bool = attrs.field(default=False, init=False)  # the scope got its cancellation back
     outcome: Attempt = attrs.field(init=False)
 
@@ -136,7 +137,10 @@ class _Run:
         if limit.cancelled_caught:
             raise trio.TooSlowError(f"it did not stop within {_LONG:g} s")
         if group.record is not None and reporter.interrupt_error is not None:
+            self.interrupt_failed = True
             raise reporter.interrupt_error
+        if group.record is not None and reporter.error is not None:  # which no result tells
+            raise reporter.error
 
     async def _report(self) -> None:
         self.began.append(trio.current_time())
@@ -222,7 +226,10 @@ def check(make_reporter: MakeReporter) -> None:
                 "brackets; and a function that assigns to a name makes a new, local name. "
                 f"{asleep}"
                 if asleep.never_ends
-                else f"an error came out, or the interrupt has failed: {_why(asleep)}"
+                else f"the interrupt has failed. {_why(asleep)} What it raises stops nobody: it "
+                "only has to tell `execute`."
+                if asleep.interrupt_failed
+                else f"an error came out: {_why(asleep)}"
             ),
         ),
         (
@@ -316,12 +323,13 @@ def _why(run: _Run) -> str:
 def _why_not_returned(*runs: _Run) -> str:
     for run in runs:
         if run.has_failed:
-            again = ""
-            if isinstance(run.outcome.error, RuntimeError):
-                again = " A scope can be entered once: make a new one each time."
+            what = "the interrupt has failed" if run.interrupt_failed else "it had an error"
+            why = _why(run)
+            if "single 'with' block" in why:
+                why += " A scope can be entered once: make a new one each time."
             elif isinstance(run.outcome.error, trio.TooSlowError):
-                again = " When the hour is over, that is no error: move_on_after just goes on."
-            return f"told to stop at {run.stop_at:g} s, it had an error.{again} {run}"
+                why += " When the hour is over, that is no error: move_on_after just goes on."
+            return f"told to stop at {run.stop_at:g} s, {what}. {why}"
     busy = runs[0]
     if busy.never_ends or (busy.exited is not None and busy.exited >= 2 + _SOON):
         return f"{_TOLD_WHILE_BUSY} {busy}"

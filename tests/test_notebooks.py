@@ -2597,6 +2597,72 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         """,
         ["nobody else waits for them", "!by itself"],
     ),
+    (
+        "06 asks whether an event is true, after the wait",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            async def execute():
+                while True:
+                    await report()
+                    with trio.move_on_after(3600):
+                        await stopping.wait()
+                    if stopping:
+                        return
+            return execute, lambda error: stopping.set()
+        """,
+        ["✗ told to stop, it stops", "`event.is_set()`", "!the interrupt", "!entered once"],
+    ),
+    (
+        "06 raises what it is given in the interrupt",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            async def execute():
+                while True:
+                    await report()
+                    await trio.sleep(3600)
+            def interrupt(error):
+                raise error
+            return execute, interrupt
+        """,
+        ["the interrupt has failed", "What it raises stops nobody", "!an error came out"],
+    ),
+    (
+        "06 has an interrupt that fails during a report",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            sleep = None
+            async def execute():
+                nonlocal sleep
+                while sleep is None or not sleep.cancelled_caught:
+                    await report()
+                    with trio.CancelScope() as sleep:
+                        await trio.sleep(3600)
+            return execute, lambda error: sleep.cancel()
+        """,
+        ["✗ told to stop while it reports", "told to stop at 1 s, the interrupt has failed"],
+    ),
+    (
+        "06 enters a scope again",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping, sleep = trio.Event(), trio.CancelScope()
+            async def execute():
+                while not stopping.is_set():
+                    await report()
+                    with sleep:
+                        await trio.sleep(3600)
+            def interrupt(error):
+                stopping.set()
+                sleep.cancel()
+            return execute, interrupt
+        """,
+        ["A scope can be entered once"],
+    ),
 ]
 
 
