@@ -12,7 +12,15 @@ from typing import Any, TypeAlias
 
 import attrs
 import trio
-from helpers import STUB_IS_LEFT, Attempt, attempt, verdict, why_it_failed, why_no_pair
+from helpers import (
+    STUB_IS_LEFT,
+    Attempt,
+    attempt,
+    shortly,
+    verdict,
+    why_it_failed,
+    why_no_pair,
+)
 
 from trio_rungroup import RunGroup
 
@@ -68,11 +76,13 @@ class _Run:
         self.is_actor = True
         group.add(partial(trio.sleep, self.stop_at), name="stop")
         with trio.move_on_after(_LONG) as limit:
-            await group.run()
-        if group.record is not None:
-            actor = group.record.actors[0]
-            self.how, self.error = actor.how, actor.error
-            self.waits = limit.cancelled_caught and actor.exited < _LONG
+            try:
+                await group.run()
+            finally:
+                if group.record is not None:
+                    actor = group.record.actors[0]
+                    self.how, self.error = actor.how, actor.error
+                    self.waits = limit.cancel_called and actor.exited < _LONG
         if limit.cancelled_caught:
             raise trio.TooSlowError(f"it did not stop within {_LONG} s")
         if group.record is not None and actor.interrupt_error is not None:
@@ -85,13 +95,13 @@ class _Run:
         return self.calls[-1]
 
     async def _flush(self) -> None:
-        self.began.append(trio.current_time())
+        self.began.append(_now())
         if trio.current_time() > _LONG:  # also behind a shield
             raise trio.TooSlowError(f"it did not stop within {_LONG} s")
         await trio.sleep(2)
         if self.fails:
             raise OSError("the disk is full")
-        self.done.append(trio.current_time())
+        self.done.append(_now())
 
     def __str__(self) -> str:
         began = ", ".join(f"{moment:g} s" for moment in self.began[:5]) or "never"
@@ -100,6 +110,10 @@ class _Run:
             f"Flushes began at: {began}{f'; {cut} did not finish' if cut else ''}. "
             f"In the end {self.ended}."
         )
+
+
+def _now() -> float:
+    return round(trio.current_time(), 6)  # three hundred tenths are not exactly thirty
 
 
 def check(flusher: Flusher) -> None:
@@ -126,7 +140,7 @@ def check(flusher: Flusher) -> None:
         verdict((False, what, why_no_pair(idle.ended)))
         return
     for run in (idle, early, near, busy):  # no flush() fails here
-        own = run.ended.error
+        own = run.ended.error or run.error  # that no result tells, if it was told to stop before
         if own is not None and not isinstance(own, trio.TooSlowError):
             when = "" if run is idle else f"Told to stop at {run.stop_at:g} s: "
             verdict((False, "it has no error of its own", when + why_it_failed(own)))
@@ -146,6 +160,8 @@ def check(flusher: Flusher) -> None:
                 "apart? `event.is_set()` needs its brackets. Or was the event set before? The "
                 f"interrupt is a function, `lambda error: cancel.set()`, not a call. {idle}"
                 if idle.how == "returned" and idle.began in ([0.0], [30.0])
+                else f"it flushes at once, and only then waits: turn that round. {idle}"
+                if idle.began[:1] == [0.0]
                 else f"with trio.move_on_after(30): await the event. {idle}"
             ),
         ),
@@ -160,6 +176,10 @@ def check(flusher: Flusher) -> None:
                 if idle.how == "returned" and idle.began[2:] == [75.5]
                 else f"it flushes once too often: after the last flush comes no other. {idle}"
                 if idle.how == "returned" and idle.began[2:3] == [75.5]
+                else "does `execute` see what `interrupt` does, and look at it? `cancel.set()` "
+                "needs its brackets; a function that assigns to a name makes a new, local name; "
+                f"and a lock that is held all the time keeps the interrupt out. {idle}"
+                if isinstance(idle.ended.error, trio.TooSlowError)
                 else "a wait for the event ends at once when the interrupt sets it, a sleep does "
                 "not; an actor without an interrupt of its own is cancelled; and a lock that is "
                 f"held all the time keeps the interrupt out. {idle}"
@@ -202,15 +222,21 @@ def check(flusher: Flusher) -> None:
             "then it returns",
             f"`execute` {idle.how}, and the interrupt goes on for ever: for what does it wait?"
             if idle.waits
+            else "`execute` was cancelled, as an actor is that has no interrupt of its own. One "
+            "that is told to stop *returns*."
+            if idle.how == "cancelled"
             else f"after the last flush, return. {idle}",
         ),
         (
-            isinstance(fails.ended.error, OSError) and fails.began == [30.0],
+            isinstance(fails.ended.error, OSError) and fails.began == [30.0] and not fails.waits,
             "an error of flush() comes out, and ends the actor",
             (
                 "the error came out in a group: a nursery of yours has wrapped it. Do without, by "
                 f"a time limit around the wait for an event. {fails}"
                 if isinstance(fails.ended.error, BaseExceptionGroup)
+                else "the interrupt is called after an error of flush(), too, when `execute` has "
+                "gone: here it waits for ever, and run() never comes back. For what does it wait?"
+                if fails.waits
                 else "the interrupt is called after an error of the actor's own, too, and must not "
                 f"flush then. {fails}"
                 if isinstance(fails.ended.error, OSError) and fails.began == [30.0, 32.0]
@@ -235,6 +261,9 @@ def check(flusher: Flusher) -> None:
             if cancelled.ended.error is None
             and cancelled.ended.ended in (10.5, 12.5)
             and not cancelled.passed_on
+            else f"{shortly(cancelled.ended.error)} came out in place of `Cancelled`: let that "
+            "through, or end the `except` block with `raise`."
+            if cancelled.ended.error is not None and cancelled.ended.ended == 10.5
             else "put no shield around the wait: it was cancelled at 10.5 s, and "
             f"{cancelled.ended}.",
         ),

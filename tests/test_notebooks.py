@@ -2663,6 +2663,157 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         """,
         ["A scope can be entered once"],
     ),
+    (
+        "07 asks whether an event is true, after the last flush",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                while True:
+                    with trio.move_on_after(30) as limit:
+                        await cancel.wait()
+                    await flush()
+                    if not limit.cancelled_caught and cancel:
+                        return
+            return execute, lambda error: cancel.set()
+        """,
+        ["`event.is_set()`", "!after the last flush, return"],
+    ),
+    (
+        "07 waits in its interrupt for what does not come after an error",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel, done = trio.Event(), trio.Event()
+            async def execute():
+                while not cancel.is_set():
+                    with trio.move_on_after(30):
+                        await cancel.wait()
+                        break
+                    await flush()
+                await flush()
+                done.set()
+            async def interrupt(error):
+                cancel.set()
+                await done.wait()
+            return execute, interrupt
+        """,
+        ["✗ an error of flush() comes out", "is called after an error", "waits for ever"],
+    ),
+    (
+        "07 sends as Go does, to nobody after an error",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            sending, receiving = trio.open_memory_channel(0)
+            async def execute():
+                while True:
+                    with trio.move_on_after(30) as limit:
+                        await receiving.receive()
+                    await flush()
+                    if not limit.cancelled_caught:
+                        return
+            async def interrupt(error):
+                await sending.send(None)
+            return execute, interrupt
+        """,
+        ["✗ an error of flush() comes out", "when `execute` has gone", "!must not flush"],
+    ),
+    (
+        "07 sets a flag of the interrupt's own",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            stopping = False
+            async def execute():
+                while not stopping:
+                    await trio.sleep(30)
+                    await flush()
+                await flush()
+            def interrupt(error):
+                stopping = True
+            return execute, interrupt
+        """,
+        ["makes a new, local name", "!a sleep does not"],
+    ),
+    (
+        "07 flushes before it waits",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                while not cancel.is_set():
+                    await flush()
+                    with trio.move_on_after(30):
+                        await cancel.wait()
+                await flush()
+            return execute, lambda error: cancel.set()
+        """,
+        ["flushes at once, and only then waits", "!await the event"],
+    ),
+    (
+        "07 looks ten times in a second",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            stopping = False
+            async def execute():
+                while not stopping:
+                    for _ in range(300):
+                        await trio.sleep(0.1)
+                        if stopping:
+                            break
+                    else:
+                        await flush()
+                await flush()
+            def interrupt(error):
+                nonlocal stopping
+                stopping = True
+            return execute, interrupt
+        """,
+        ["✓ it flushes every 30 s", "✗ told to stop at 75.5 s", "a sleep does not"],
+    ),
+    (
+        "07 turns a cancellation into an error",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                while not cancel.is_set():
+                    try:
+                        with trio.move_on_after(30):
+                            await cancel.wait()
+                            break
+                    except BaseException as error:
+                        raise OSError("it could not wait") from error
+                    await flush()
+                await flush()
+            return execute, lambda error: cancel.set()
+        """,
+        ["✗ cancelled from outside", "came out in place of `Cancelled`", "!no shield"],
+    ),
+    (
+        "07 has no interrupt, and obeys",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            async def execute():
+                while True:
+                    try:
+                        await trio.sleep(30)
+                    except trio.Cancelled:
+                        with trio.CancelScope(shield=True):
+                            await flush()
+                        raise
+                    with trio.CancelScope(shield=True):
+                        await flush()
+            return execute, None
+        """,
+        ["✗ then it returns", "`execute` was cancelled", "no interrupt of its own"],
+    ),
 ]
 
 
@@ -3673,6 +3824,13 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "            with trio.move_on_after(2, shield=True):\n"
         "                nursery.start_soon(clean_up)\n",
         ["every checkpoint raises", "not for a task that is only started there"],
+    ),
+    (
+        "07 forgets the brackets of set",
+        "check(flusher)",
+        ".set()",
+        ".set",
+        ["`cancel.set()` needs its brackets", "!a sleep does not"],
     ),
 ]
 
