@@ -48,6 +48,7 @@ class _Scene:
     items: list[Any]
     seconds: Callable[[Any], float]
     workers: int = 2
+    in_a_list: bool = False  # and not from a generator, which several can share
     fails: str | None = None
     limit: float = math.inf  # of the scope around the call
     outcome: Attempt = attrs.field(init=False)
@@ -81,7 +82,8 @@ class _Scene:
     async def _play(self, pipeline: Pipeline) -> Any:
         trio.lowlevel.spawn_system_task(self._look)
         with trio.move_on_after(self.limit) as scope:
-            return await called(pipeline, self._take(), self.work, self.workers)
+            items = [*self.items] if self.in_a_list else self._take()
+            return await called(pipeline, items, self.work, self.workers)
         self.caught = scope.cancelled_caught
         return None
 
@@ -108,7 +110,7 @@ def _has_failed_at_once(scene: _Scene) -> bool:
 def check(pipeline: Pipeline) -> None:
     """Call it with a few items, none, many, with one that fails, and in a scope that ends."""
     main = _Scene([*_SECONDS], _SECONDS.__getitem__)
-    little = _Scene([*_LITTLE], _LITTLE.__getitem__, workers=5)
+    little = _Scene([*_LITTLE], _LITTLE.__getitem__, workers=5, in_a_list=True)
     nothing = _Scene([], _SECONDS.__getitem__)
     many = _Scene([*range(_MANY)], lambda number: 1 + number % 2 / 2)
     failing = _failing()
@@ -211,8 +213,16 @@ def _told(scene: _Scene, before: str) -> str:
 
 
 def _why_it_hangs(scene: _Scene) -> str:
+    return " ".join(_who_waits(scene))
+
+
+def _who_waits(scene: _Scene) -> tuple[str, str]:
+    """Tell what is seen, and what may be the cause."""
     if scene.outcome.spins:
-        return f"{scene.outcome}. You need no loop that looks again and again: `async for` waits."
+        return (
+            f"{scene.outcome}.",
+            "You need no loop that looks again and again: `async for` waits.",
+        )
     for stuck in sorted(
         scene.stuck,
         key=lambda stuck: (stuck.tasks_waiting_receive, stuck.tasks_waiting_send),
@@ -221,22 +231,26 @@ def _why_it_hangs(scene: _Scene) -> str:
         if stuck.tasks_waiting_receive:
             return (
                 f"it never came back: {_tasks(stuck.tasks_waiting_receive)} for a value from a "
-                f"channel with {_ends(stuck.open_send_channels)} still open. Whoever holds one "
-                "closes it, with `async with`; also the one that clones were made of."
+                f"channel with {_ends(stuck.open_send_channels)} still open."
+            ), (
+                "Whoever holds one closes it, with `async with`; also the one that clones were "
+                "made of. (One that is around the nursery closes it too late: after its tasks.)"
             )
         if stuck.tasks_waiting_send:
-            return (
+            told = (
                 f"it never came back: {_tasks(stuck.tasks_waiting_send)} to send into a channel "
-                "from which nobody takes. "
-                + (
-                    "Does each worker take one item only? It has to go on: `async for`."
-                    if stuck.tasks_waiting_send == 1 and len(scene.calls) == scene.workers
-                    else "Is the collector after the nursery's block? It has to run beside the "
-                    "workers. Or does it wait for more values than come, since `items` is gone "
-                    "through in two places? They can be gone through once."
-                )
+                "from which nobody takes."
             )
-    return f"{scene.outcome}. Who waits for whom?"
+            if stuck.tasks_waiting_send == 1 and len(scene.calls) == scene.workers:
+                return told, "Does each worker take one item only? It has to go on: `async for`."
+            if scene.items and not scene.calls:
+                return told, "Are items sent before the workers are started? Both run side by side."
+            return told, (
+                "Is the collector after the nursery's block? It has to run beside the workers. Or "
+                "does it wait for more values than come, since `items` is gone through in two "
+                "places? They can be gone through once."
+            )
+    return f"{scene.outcome}.", "Who waits for whom?"
 
 
 def _tasks(number: int) -> str:
@@ -288,7 +302,9 @@ def _why_not_all(scene: _Scene) -> str:
         return f"a list is expected; {scene.outcome}."
     return (
         f"expected {_DONE}, in any order; {scene.outcome}. Is the list read or copied before the "
-        "workers are done, is each `send` awaited, and does the task send what `work` returns?"
+        "workers are done, is each `send` awaited, and does the task send what `work` returns? Or "
+        "is something read before an `await` and written after it, as in `results = results + "
+        "[await work(item)]`? Meanwhile another task has written."
     )
 
 
@@ -315,12 +331,24 @@ def _why_not_in_time(scene: _Scene) -> str:
             "in order (`pop()` takes the last). Tasks begin in any order: start as many as there "
             "are workers, not items; each takes the next item when it is free."
         )
-    return f"{outcome}."
+    return (
+        f"{outcome}. The last result was there at 3.75 s. That it is over is told by the end that "
+        "is closed, not a clock."
+    )
 
 
 def _why_not_little(scene: _Scene) -> str:
     if scene.outcome.hangs:
-        return f"{_why_it_hangs(scene)} There are more workers here than items."
+        return (
+            f"{_who_waits(scene)[0]} There are more workers here than items, and one of the items "
+            "is None: that is not the end."
+        )
+    for_each = [*_LITTLE] * scene.workers
+    if "not an iterator" in str(scene.outcome) or _are_the_same(scene.results or (), for_each):
+        return (
+            f"{scene.outcome}. The items are in a list here, through which each `for` goes from "
+            "its beginning. `iter(items)`, called once, gives an iterator that several can share."
+        )
     if isinstance(scene.outcome.error, BaseException):
         return f"{scene.outcome}. Here there are more workers than items, and it is another call."
     if scene.results == [*_LITTLE]:
@@ -361,8 +389,9 @@ def _why_ahead(scene: _Scene) -> str:
     if scene.outcome.error is not None or scene.ahead <= _AHEAD:
         return _told(scene, f"with {_MANY} items, ")
     return (
-        f"it had taken {scene.ahead} items more than were in work or done. Let the one who takes "
-        "them wait for a free worker: a send waits, where the channel has room for 0."
+        f"it had taken {scene.ahead} items more than were in work or done: those in a channel, and "
+        "one in the hand of who waits to send. Let the one who takes them wait for a free worker: "
+        "a send waits, where the channel has room for 0."
     )
 
 

@@ -2814,6 +2814,145 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         """,
         ["✗ then it returns", "`execute` was cancelled", "no interrupt of its own"],
     ),
+    (
+        "10 goes through a list once for each worker",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = []
+            async def worker():
+                for item in items:
+                    results.append(await work(item))
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+            return results
+        """,
+        ["✗ five workers and three items", "a list here", "`iter(items)`", "!earlier call"],
+    ),
+    (
+        "10 asks a list for the next item",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = []
+            async def worker():
+                while True:
+                    try:
+                        item = next(items)
+                    except StopIteration:
+                        return
+                    results.append(await work(item))
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+            return results
+        """,
+        ["✗ five workers and three items", "a list here", "`iter(items)`"],
+    ),
+    (
+        "10 reads the list before it waits",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results, shared = [], iter(items)
+            async def worker():
+                nonlocal results
+                for item in shared:
+                    results = results + [await work(item)]
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+            return results
+        """,
+        ["✗ all results are there", "read before an `await` and written after it"],
+    ),
+    (
+        "10 sends before anybody receives",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = []
+            sending, receiving = trio.open_memory_channel(0)
+            async def worker():
+                async for item in receiving:
+                    results.append(await work(item))
+            async with sending:
+                for item in items:
+                    await sending.send(item)
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+            return results
+        """,
+        ["one task waits to send", "before the workers are started", "!collector"],
+    ),
+    (
+        "10 closes an end when the nursery is done",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = []
+            sending, receiving = trio.open_memory_channel(0)
+            async def worker():
+                async for item in receiving:
+                    results.append(await work(item))
+            async with sending, trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+                for item in items:
+                    await sending.send(item)
+            return results
+        """,
+        ["one sending end still open", "around the nursery closes it too late"],
+    ),
+    (
+        "10 takes None for the end",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = []
+            sending, receiving = trio.open_memory_channel(0)
+            async def worker():
+                async for item in receiving:
+                    if item is None:
+                        return
+                    results.append(await work(item))
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+                for item in [*items, *[None] * workers]:
+                    await sending.send(item)
+            return results
+        """,
+        ["✗ five workers and three items", "one of the items is None", "!collector"],
+    ),
+    (
+        "10 lets the clock say that it is over",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = []
+            sending, receiving = trio.open_memory_channel(0)
+            send_result, done = trio.open_memory_channel(0)
+            async def produce():
+                async with sending:
+                    for item in items:
+                        await sending.send(item)
+            async def worker():
+                async for item in receiving:
+                    await send_result.send(await work(item))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(produce)
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+                with trio.move_on_after(10):
+                    async for result in done:
+                        results.append(result)
+            return results
+        """,
+        ["after 10 s.", "not a clock"],
+    ),
 ]
 
 
@@ -3831,6 +3970,13 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         ".set()",
         ".set",
         ["`cancel.set()` needs its brackets", "!a sleep does not"],
+    ),
+    (
+        "10 has room for two items",
+        "check(pipeline)",
+        "sending_items, items_to_do = trio.open_memory_channel[Any](0)",
+        "sending_items, items_to_do = trio.open_memory_channel[Any](2)",
+        ["3 items more", "one in the hand of who waits to send"],
     ),
 ]
 
