@@ -102,9 +102,10 @@ def _check(stoppable: Stoppable, client: Client) -> None:
             (
                 f"the interrupt raised {first.interrupt_error!r}."
                 if first.interrupt_error is not None
-                else "the loop has to ask the event before each step, and the interrupt sets it "
-                "(is it Dask's Event? A trio one is merely copied); nothing here may wait for the "
-                f"future but the future_actor. {first}"
+                else "the loop has to ask the event before each step, and the interrupt sets it, "
+                "`stop.set()` with its brackets (is it Dask's Event? One of trio's, or a variable, "
+                "is merely copied); nothing here may wait for the future but the future_actor. "
+                f"{first}"
             ),
         ),
         (
@@ -126,6 +127,9 @@ def _check(stoppable: Stoppable, client: Client) -> None:
             "more steps are counted than were made: equal calls are made once, write pure=False; "
             f"and a step that is submitted is made later, so wait for it before you count. {first}"
             if isinstance(first.value, int) and first.value > first.steps_at_end + 1
+            else "what the function counts there, it has to return: a variable from here is merely "
+            f"copied. Begin at 0, and count a step when it is made. {first}"
+            if isinstance(first.value, int)
             else "what the remote function returns is what comes back, unless the interrupt "
             f"cancels the future as well: a cancelled one has no value. {first}",
         ),
@@ -144,11 +148,16 @@ def _why_no_steps(run: _Run) -> str:
             "`while not stop.is_set():`, in a plain `def`, not an `async def`. Or was it set "
             f"before? The interrupt is a function, `lambda error: stop.set()`, not a call. {run}"
         )
+    if isinstance(run.error, ValueError) and "No worker found" in str(run.error):
+        return (
+            "the step was made here. client.submit calls the function there: hand it over without "
+            f"brackets, `client.submit(work, stop)`. {run}"
+        )
     if run.error is not None:
         return (
             "it failed before its first step. client.submit sends a function there, with what it "
             "needs: of events only Dask's own, `distributed.Event`, can be sent; not one of "
-            f"threading's or trio's. {run}"
+            f"threading's or trio's, nor the client. {run}"
         )
     if isinstance(run.value, int):
         return f"it counted steps, and none was made: call `step()`, with its brackets. {run}"

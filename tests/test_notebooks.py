@@ -3978,6 +3978,34 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "sending_items, items_to_do = trio.open_memory_channel[Any](2)",
         ["3 items more", "one in the hand of who waits to send"],
     ),
+    (
+        "08 makes the steps here",
+        "check(stoppable)",
+        "client.submit(work, stop, pure=False)",
+        "client.submit(work(stop), pure=False)",
+        ["✗ its steps are made on the cluster", "made here", "without brackets", "!threading's"],
+    ),
+    (
+        "08 sends the client, too",
+        "check(stoppable)",
+        "            step()\n",
+        "            client.submit(step, pure=False)\n",
+        ["✗ its steps are made on the cluster", "nor the client"],
+    ),
+    (
+        "08 begins to count at one",
+        "check(stoppable)",
+        "steps = 0",
+        "steps = 1",
+        ["✗ it gives back the number of steps", "Begin at 0", "!cancels the future"],
+    ),
+    (
+        "08 forgets the brackets of set",
+        "check(stoppable)",
+        "stop.set()",
+        "stop.set",
+        ["✗ interrupted, it ends soon", "`stop.set()` with its brackets"],
+    ),
 ]
 
 
