@@ -181,7 +181,7 @@ def check(make_reporter: MakeReporter) -> None:
             told.append(_Run(make_reporter, stop_at))
             if told[-1].outcome.spins:  # and would in the others, too, which takes its time
                 hint = f"{told[-1].outcome}. Wait for an event instead of looking again and again, "
-                hint += "with a time limit."
+                hint += "with a time limit; and return when it is set: it stays so."
                 if not told[-1].is_async:
                     hint = "is `execute` an `async def`? A plain `def` cannot wait."
                 verdict((False, "it does not go round in circles", hint))

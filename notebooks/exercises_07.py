@@ -120,7 +120,8 @@ def check(flusher: Flusher) -> None:
     """Run what the learner wrote in a few groups; print what holds, and a hint."""
     idle = _Run(flusher, stop_at=75.5)
     if idle.ended.spins:  # and would in the others, too, which takes its time
-        verdict((False, "it flushes every 30 s", f"{idle.ended}. Wait for the event."))
+        hint = f"{idle.ended}. Wait for the event, and return when it is set: it stays so."
+        verdict((False, "it flushes every 30 s", hint))
         return
     early = _Run(flusher, stop_at=0.5)
     near = _Run(flusher, stop_at=29.5)

@@ -233,8 +233,10 @@ def _who_waits(scene: _Scene) -> tuple[str, str]:
                 f"it never came back: {_tasks(stuck.tasks_waiting_receive)} for a value from a "
                 f"channel with {_ends(stuck.open_send_channels)} still open."
             ), (
-                "Whoever holds one closes it, with `async with`; also the one that clones were "
-                "made of. (One that is around the nursery closes it too late: after its tasks.)"
+                "No item has been taken: is the task started that sends them?"
+                if scene.items and not scene.taken
+                else "Whoever holds one closes it, with `async with`; also the one that clones "
+                "were made of. (One around the nursery closes it too late: after its tasks.)"
             )
         if stuck.tasks_waiting_send:
             told = (
@@ -271,7 +273,8 @@ def _why_nothing(scene: _Scene) -> str:
     if isinstance(leaf, trio.ClosedResourceError):
         return (
             "ClosedResourceError: an end is used that is closed already. If another task closes "
-            "it, give each a `clone()` of its own; and the `async with` goes around the whole loop."
+            "it, give each a `clone()` of its own, which it uses; and the `async with` goes around "
+            "the whole loop."
         )
     if isinstance(leaf, trio.BrokenResourceError):
         return (
@@ -301,10 +304,10 @@ def _why_not_all(scene: _Scene) -> str:
     if scene.results is None:
         return f"a list is expected; {scene.outcome}."
     return (
-        f"expected {_DONE}, in any order; {scene.outcome}. Is the list read or copied before the "
-        "workers are done, is each `send` awaited, and does the task send what `work` returns? Or "
-        "is something read before an `await` and written after it, as in `results = results + "
-        "[await work(item)]`? Meanwhile another task has written."
+        f"expected {_DONE}, in any order; {scene.outcome}. Is the list read or copied, or are the "
+        "workers cancelled, before they are done, is each `send` awaited, and does the task send "
+        "what `work` returns? Or is something read before an `await` and written after it, as in "
+        "`results = results + [await work(item)]`? Meanwhile another task has written."
     )
 
 

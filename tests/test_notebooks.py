@@ -2953,6 +2953,59 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         """,
         ["after 10 s.", "not a clock"],
     ),
+    (
+        "06 goes on when it is told to stop",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            async def execute():
+                while True:
+                    await report()
+                    with trio.move_on_after(3600) as limit:
+                        await stopping.wait()
+                    if limit.cancelled_caught:
+                        return
+            return execute, lambda error: stopping.set()
+        """,
+        ["round in circles", "return when it is set: it stays so"],
+    ),
+    (
+        "07 goes on when it is told to stop",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                while True:
+                    with trio.move_on_after(30):
+                        await cancel.wait()
+                    if not cancel.is_set():
+                        await flush()
+            return execute, lambda error: cancel.set()
+        """,
+        ["round in circles", "return when it is set: it stays so"],
+    ),
+    (
+        "10 cancels the workers when the last item is sent",
+        "check(pipeline)",
+        """
+        async def pipeline(items, work, workers):
+            results = []
+            sending, receiving = trio.open_memory_channel(0)
+            async def worker():
+                async for item in receiving:
+                    results.append(await work(item))
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+                for item in items:
+                    await sending.send(item)
+                nursery.cancel_scope.cancel()
+            return results
+        """,
+        ["✗ all results are there", "are the workers cancelled"],
+    ),
 ]
 
 
@@ -4005,6 +4058,20 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "stop.set()",
         "stop.set",
         ["✗ interrupted, it ends soon", "`stop.set()` with its brackets"],
+    ),
+    (
+        "10 does not start who sends the items",
+        "check(pipeline)",
+        "        nursery.start_soon(produce, sending_items)\n",
+        "",
+        ["2 tasks wait for a value", "is the task started that sends", "!clones"],
+    ),
+    (
+        "10 makes a clone, and uses the first end",
+        "check(pipeline)",
+        "await sending.send(await work(item))",
+        "await sending_results.send(await work(item))",
+        ["ClosedResourceError", "which it uses"],
     ),
 ]
 
