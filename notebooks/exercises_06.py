@@ -10,7 +10,6 @@ import re
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,7 +26,7 @@ from helpers import (
 )
 from IPython.core.getipython import get_ipython
 
-from trio_rungroup import RunGroup
+from trio_rungroup import RunGroup, SignalReceived
 
 Report: TypeAlias = Callable[[], Awaitable[None]]
 MakeReporter: TypeAlias = Callable[[Report], Any]
@@ -100,6 +99,7 @@ class _Run:
     make_reporter: MakeReporter
     stop_at: float
     is_told: bool = True
+    by_signal: bool = False  # and so by an error, as most groups are
     report_takes: float = 2.0
     began: list[float] = attrs.field(factory=list[float], init=False)
     done: list[float] = attrs.field(factory=list[float], init=False)
@@ -127,20 +127,25 @@ class _Run:
         group = RunGroup()
         group.add(execute, interrupt, name="reporter")
         self.is_actor = True
-        group.add(partial(trio.sleep, self.stop_at), name="stop")
-        with trio.move_on_after(_LONG) as limit:
+        group.add(self._stop, name="stop")
+        with trio.move_on_after(_LONG) as limit, contextlib.suppress(SignalReceived):
             await group.run()
         if group.record is not None:
             reporter = group.record.actors[0]
-            if not limit.cancelled_caught or reporter.exited < _LONG:
+            if not limit.cancel_called or reporter.exited < _LONG:
                 self.how, self.exited = reporter.how, reporter.exited
-        if limit.cancelled_caught:
+        if limit.cancel_called:
             raise trio.TooSlowError(f"it did not stop within {_LONG:g} s")
         if group.record is not None and reporter.interrupt_error is not None:
             self.interrupt_failed = True
             raise reporter.interrupt_error
         if group.record is not None and reporter.error is not None:  # which no result tells
             raise reporter.error
+
+    async def _stop(self) -> None:
+        await trio.sleep(self.stop_at)
+        if self.by_signal:
+            raise SignalReceived(signal.SIGTERM)
 
     async def _report(self) -> None:
         self.began.append(trio.current_time())
@@ -178,7 +183,7 @@ def check(make_reporter: MakeReporter) -> None:
     try:
         told: list[_Run] = []
         for stop_at in (100.5, 1.0, 7300.5):
-            told.append(_Run(make_reporter, stop_at))
+            told.append(_Run(make_reporter, stop_at, by_signal=stop_at > 7200))
             if told[-1].outcome.spins:  # and would in the others, too, which takes its time
                 hint = f"{told[-1].outcome}. Wait for an event instead of looking again and again, "
                 hint += "with a time limit; and return when it is set: it stays so."
@@ -330,6 +335,11 @@ def _why_not_returned(*runs: _Run) -> str:
             elif isinstance(run.outcome.error, trio.TooSlowError):
                 why += " When the hour is over, that is no error: move_on_after just goes on."
             return f"told to stop at {run.stop_at:g} s, {what}. {why}"
+        if run.by_signal and run.never_ends:
+            return (
+                "another actor has raised SignalReceived here, which the interrupt is given: it "
+                f"tells `execute` to stop, whatever the error is. {run}"
+            )
     busy = runs[0]
     if busy.never_ends or (busy.exited is not None and busy.exited >= 2 + _SOON):
         return f"{_TOLD_WHILE_BUSY} {busy}"

@@ -3006,6 +3006,103 @@ HINTS: list[tuple[str, str, str, list[str]]] = [
         """,
         ["✗ all results are there", "are the workers cancelled"],
     ),
+    (
+        "07 expects a TimeoutError",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                while True:
+                    try:
+                        with trio.fail_after(30):
+                            await cancel.wait()
+                    except TimeoutError:
+                        await flush()
+                    else:
+                        return await flush()
+            return execute, lambda error: cancel.set()
+        """,
+        ["TooSlowError", "which is no TimeoutError", "!await the event"],
+    ),
+    (
+        "07 raises in the interrupt what it is given",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                while not cancel.is_set():
+                    with trio.move_on_after(30):
+                        await cancel.wait()
+                        break
+                    await flush()
+                await flush()
+            def interrupt(error):
+                if error is not None:
+                    raise error
+                cancel.set()
+            return execute, interrupt
+        """,
+        ["Told to stop at 29.5 s, by an error of another actor", "SignalReceived"],
+    ),
+    (
+        "07 stops only without an error",
+        "check(flusher)",
+        """
+        def flusher(flush):
+            cancel = trio.Event()
+            async def execute():
+                while not cancel.is_set():
+                    with trio.move_on_after(30):
+                        await cancel.wait()
+                        break
+                    await flush()
+                await flush()
+            def interrupt(error):
+                if error is None:
+                    cancel.set()
+            return execute, interrupt
+        """,
+        ["✗ told at 29.5 s", "whatever the error is", "!inside the time limit"],
+    ),
+    (
+        "06 raises in the interrupt what it is given, unless it is None",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            async def execute():
+                while not stopping.is_set():
+                    await report()
+                    with trio.move_on_after(3600):
+                        await stopping.wait()
+            def interrupt(error):
+                if error is not None:
+                    raise error
+                stopping.set()
+            return execute, interrupt
+        """,
+        ["told to stop at 7300.5 s, the interrupt has failed", "SignalReceived"],
+    ),
+    (
+        "06 stops only without an error",
+        "check(make_reporter)",
+        """
+        def make_reporter(report):
+            stopping = trio.Event()
+            async def execute():
+                while not stopping.is_set():
+                    await report()
+                    with trio.move_on_after(3600):
+                        await stopping.wait()
+            def interrupt(error):
+                if error is None:
+                    stopping.set()
+            return execute, interrupt
+        """,
+        ["✗ then it returns", "whatever the error is", "!Without an interrupt"],
+    ),
 ]
 
 
