@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
@@ -14,7 +15,7 @@ import trio
 from distributed import Client, Event, LocalCluster, default_client, get_worker
 from helpers import BlocksError, alarm_clock, verdict
 
-from trio_rungroup import future_actor
+from trio_rungroup import SignalReceived, future_actor
 
 Step: TypeAlias = Callable[[], None]
 Stoppable: TypeAlias = Callable[[Client, Step], Any]
@@ -73,7 +74,8 @@ def _check(stoppable: Stoppable, client: Client) -> None:
         verdict((False, "no step is made before the actor runs", hint))
         return
     first.make()  # anew: time may have passed
-    second, fails = _Run(client, stoppable), _Run(client, stoppable, fails=True)
+    second = _Run(client, stoppable, stop=SignalReceived(signal.SIGTERM))
+    fails = _Run(client, stoppable, fails=True)
     second.make()
     with alarm_clock(_LONGEST_STEP) as instruments:
         trio.run(_two_at_once, first, second, instruments=instruments)
@@ -100,8 +102,11 @@ def _check(stoppable: Stoppable, client: Client) -> None:
             and first.interrupt_error is second.interrupt_error is None,
             "interrupted, it ends soon",
             (
-                f"the interrupt raised {first.interrupt_error!r}."
-                if first.interrupt_error is not None
+                f"the interrupt raised {(first.interrupt_error or second.interrupt_error)!r}."
+                if first.interrupt_error is not None or second.interrupt_error is not None
+                else "the second was interrupted with SignalReceived, as by a signal: the "
+                f"interrupt sets the event, whatever the error is. {second}"
+                if first.ended and first.took < _SOON
                 else "the loop has to ask the event before each step, and the interrupt sets it, "
                 "`stop.set()` with its brackets (is it Dask's Event? One of trio's, or a variable, "
                 "is merely copied); nothing here may wait for the future but the future_actor. "
@@ -187,6 +192,7 @@ class _Run:
     client: Client
     stoppable: Stoppable
     fails: bool = False
+    stop: Exception | None = None  # what its interrupt is given
     token: int = attrs.field(factory=functools.partial(next, _tokens), init=False)
     pair: tuple[Any, Any] | None = attrs.field(default=None, init=False)
     ended: bool = attrs.field(default=False, init=False)
@@ -237,9 +243,9 @@ class _Run:
         self.ended = True
         ended.set()
 
-    async def _interrupt(self, interrupt: Callable[[None], object]) -> None:
+    async def _interrupt(self, interrupt: Callable[[Exception | None], object]) -> None:
         try:
-            result = interrupt(None)
+            result = interrupt(self.stop)
             if inspect.isawaitable(result):
                 await result
         except (trio.Cancelled, KeyboardInterrupt):

@@ -4170,6 +4170,13 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "await sending_results.send(await work(item))",
         ["ClosedResourceError", "which it uses"],
     ),
+    (
+        "08 stops only without an error",
+        "check(stoppable)",
+        "lambda error: stop.set()",
+        "lambda error: error is None and stop.set()",
+        ["✗ interrupted, it ends soon", "whatever the error is", "!brackets"],
+    ),
 ]
 
 
