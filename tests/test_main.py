@@ -823,6 +823,8 @@ def test_what_shares_its_process_group_is_killed_with_it_though_it_has_no_mark()
     hidden = f"env -i {mark} sh -c {shlex.quote(script)}"
     command = f"sh -c {shlex.quote(f'timeout 1000 {hidden}; true')}"
     assert run("--quiet", "--grace", "0.3", command, when("here", "exit 3")).returncode == 3
+    # What has been sent SIGKILL takes a moment to die, where the machine is busy.
+    assert wait_until(lambda: not processes())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is found in /proc")
