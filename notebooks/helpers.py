@@ -281,7 +281,7 @@ def _is_swallowed_in(frame: FrameType | None) -> bool:
 def _is_in_the_middle_of_trio(frame: FrameType | None) -> bool:
     """Tell whether a step of a task is in trio's code, which what is raised there might break."""
     while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith("trio."):
+        if str(frame.f_globals.get("__name__")).startswith("trio."):
             return True
         if frame.f_code.co_flags & inspect.CO_COROUTINE:
             break

@@ -107,7 +107,7 @@ class ActorRecord:
 
     @property
     def interrupted(self) -> float | None:
-        """When its interrupt was called, or its scope cancelled; after an exit of its own, too."""
+        """When its interrupt was called, or its scope cancelled; it may have exited before."""
         return _if_come(self._facts.interrupted[self._index])
 
     @property
