@@ -274,6 +274,8 @@ def _is_swallowed_in(frame: FrameType | None) -> bool:
         code = frame.f_code
         if code.co_name in {"__del__", "_warn_unawaited_coroutine"} or code in called:
             return True
+        if frame.f_globals.get("__name__") in {"weakref", "_weakrefset"}:  # their callbacks
+            return True
         frame = frame.f_back
     return False
 

@@ -23,6 +23,7 @@ import textwrap
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -4434,23 +4435,30 @@ def test_an_attempt_that_lets_no_other_task_run_is_ended(
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="nothing rings on Windows")
 def test_the_alarm_waits_until_python_does_not_swallow_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Seen to come out as a warning: Hypothesis has the collector call it, and so does Dask.
+    # Seen to come out as a warning: Hypothesis has the collector call it, and so does Dask; trio
+    # has a WeakKeyDictionary, out of which a callback takes what has gone.
     helpers = importlib.import_module("helpers")
     monkeypatch.setattr(helpers, "_LONGEST_STEP", 0.1)
 
     def called_by_the_collector(*_: object) -> None:
         time.sleep(0.2)
 
-    async def blocks() -> None:
-        gc.collect()  # takes longer than the alarm waits
+    def forgets() -> None:
+        each = trio.Event()
+        weakref.finalize(each, time.sleep, 0.2)
+        del each  # here that is called, and takes longer than the alarm waits
+
+    async def blocks(held_up: Callable[[], object]) -> None:
+        held_up()
         while True:  # pragma: no cover - it may ring before
             pass
 
     gc.callbacks.append(called_by_the_collector)
     try:
-        assert helpers.attempt(blocks).spins
+        assert helpers.attempt(blocks, gc.collect).spins
     finally:
         gc.callbacks.remove(called_by_the_collector)
+    assert helpers.attempt(blocks, forgets).spins
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="nothing rings on Windows")

@@ -45,7 +45,7 @@ from collections.abc import (
     Sequence,
 )
 from pathlib import Path
-from typing import Final, NamedTuple, TextIO, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import trio
 
@@ -185,33 +185,12 @@ def _main() -> int:
     picture = None
     if options.timeline is not None:
         try:  # before anything is started, to tell what cannot be written; but keep what it holds
-            picture = options.timeline.open("a", encoding="utf-8")
+            picture = os.open(options.timeline, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
             parser.error(f"cannot write the timeline: {error}")
     _allow_open_files(_FILES * (len(options.commands) + 20))
     with _guarded() as environment:
-        status, record = trio.run(_run, options, environment)
-    if picture is not None and not _drawn(record, picture):
-        status = status or 1
-    return status
-
-
-def _drawn(record: Record, picture: TextIO) -> bool:
-    try:
-        with picture:
-            if not _is_our_output(picture):
-                with contextlib.suppress(OSError):  # it may be a pipe
-                    picture.truncate(0)
-            picture.write(record.to_svg())
-    except OSError as error:
-        _write(2, _line(f"trio-rungroup: cannot write the timeline: {error}"))
-        return False
-    return True
-
-
-def _is_our_output(file: TextIO) -> bool:
-    """Tell whether a file holds, or shows, what the commands have written."""
-    return any(os.path.sameopenfile(fd, file.fileno()) for fd in (1, 2))
+        return trio.run(_run, options, picture, environment)
 
 
 class _Command(NamedTuple):
@@ -394,8 +373,10 @@ def _name_of(pid: int) -> str:
     return f"{name} ({pid})"
 
 
-async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tuple[int, Record]:
-    """Run the commands until the last one is reaped; hand back the exit status too."""
+async def _run(
+    options: argparse.Namespace, picture: int | None, environment: dict[str, str]
+) -> int:
+    """Run the commands until the last one is reaped, tell how it went, hand back the status."""
     group = RunGroup()
     reasons: list[str] = []
 
@@ -417,18 +398,54 @@ async def _run(options: argparse.Namespace, environment: dict[str, str]) -> tupl
         )
         group.add(_ending(execute, pair), interrupt, name=name, grace=options.grace)
         pipes += pair
-    stopped_by = await _run_group(group, pipes, err, options.grace, stop)
-    record = group.record
-    assert record is not None
-    if record.first is None:  # not "interrupt() was called": the reader has called nothing
-        record.reason = reasons[0]
-    status, messages = _outcome(record, stopped_by, outputs)
-    with trio.move_on_after(_LAST_WORDS if stopped_by else math.inf):
-        for message in messages:
-            await err.write(_line(f"trio-rungroup: {message}"))
+    async with _signals() as next_signal:
+        stopped_by = await _run_group(
+            group, pipes, err, options.grace, stop=stop, next_signal=next_signal
+        )
+        record = group.record
+        assert record is not None
+        if record.first is None:  # not "interrupt() was called": the reader has called nothing
+            record.reason = reasons[0]
+        status, messages = _outcome(record, stopped_by, outputs)
+        last_words = [_line(f"trio-rungroup: {message}") for message in messages]
         if not options.quiet:
-            await err.write(_line(f"\n{record}", "replace"))  # a bar keeps its length
-    return status, record
+            last_words.append(_line(f"\n{record}", "replace"))  # a bar keeps its length
+
+        async def in_a_hurry() -> None:
+            nonlocal stopped_by
+            stopped_by = stopped_by or await next_signal()
+            await trio.sleep(_LAST_WORDS)
+
+        await _first_of(functools.partial(err.write, b"".join(last_words)), in_a_hurry)
+        if picture is not None:
+            is_drawn = await _first_of(functools.partial(_drawn, record, picture, err), in_a_hurry)
+            status = status if is_drawn else status or 1
+    return status
+
+
+async def _first_of(*functions: Callable[[], Awaitable[object]]) -> object:
+    group = RunGroup()
+    for function in functions:
+        group.add(function)
+    return await group.run()
+
+
+def _draw(record: Record, picture: int) -> None:
+    # What holds, or shows, what the commands have written is kept.
+    if not any(os.path.sameopenfile(fd, picture) for fd in (1, 2)):
+        with contextlib.suppress(OSError):  # it may be a pipe
+            os.ftruncate(picture, 0)
+    _write(picture, record.to_svg().encode())
+    os.close(picture)  # which tells, on some file systems, that there was no room
+
+
+async def _drawn(record: Record, picture: int, err: _Output) -> bool:
+    try:
+        await _in_a_thread(_draw, record, picture)
+    except OSError as error:
+        await err.write(_line(f"trio-rungroup: cannot write the timeline: {error}"))
+        return False
+    return True
 
 
 def _unique(name: str, taken: Container[str]) -> str:
@@ -450,7 +467,13 @@ def _ending(execute: _Execute, pipes: Sequence[_Pipe]) -> _Execute:
 
 
 async def _run_group(
-    group: RunGroup, pipes: Sequence[_Pipe], err: _Output, grace: float, stop: _Stop
+    group: RunGroup,
+    pipes: Sequence[_Pipe],
+    err: _Output,
+    grace: float,
+    *,
+    stop: _Stop,
+    next_signal: Callable[[], Awaitable[int]],
 ) -> int:
     """Run the group, and pass on its output; stop at the first signal, kill at the second.
 
@@ -482,7 +505,7 @@ async def _run_group(
 
     log = logging.getLogger("trio_rungroup")
     log.addHandler(_Log(say))
-    async with _signals() as next_signal, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         with watching:
             await nursery.start(run)  # a signal that comes meanwhile is kept
             while True:
@@ -507,7 +530,11 @@ async def _run_group(
 
 @contextlib.asynccontextmanager
 async def _signals() -> AsyncGenerator[Callable[[], Awaitable[int]]]:
-    """Hand out a function that waits for the next signal to stop us."""
+    """Hand out a function that waits for the next signal to stop us.
+
+    One that comes later is ignored: all that is left to do then is to exit, which takes Python a
+    while, and the exit status is known.
+    """
     # In the background of a script SIGINT is ignored, and under nohup SIGHUP: let it be so,
     # for the commands as well, which inherit it.
     wanted = [each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
@@ -517,15 +544,16 @@ async def _signals() -> AsyncGenerator[Callable[[], Awaitable[int]]]:
     # trio passes a signal that comes when all is over to the handler set here. That only notes it,
     # so that it cannot keep us from telling how it went.
     noted: list[int] = []
-    before = {each: signal.signal(each, lambda number, _: noted.append(number)) for each in wanted}
+    for each in wanted:
+        signal.signal(each, lambda number, _: noted.append(number))
     with trio.open_signal_receiver(*wanted) as arrivals:
         for number in noted:  # before the receiver was there
             signal.raise_signal(number)
         yield functools.partial(anext, arrivals)
     for _ in range(2):  # one may be on its way to the receiver
         await trio.lowlevel.checkpoint()
-    for each, handler in before.items():
-        signal.signal(each, handler)
+    for each in wanted:
+        signal.signal(each, signal.SIG_IGN)
 
 
 def _outcome(record: Record, stopped_by: int, outputs: Sequence[_Output]) -> tuple[int, list[str]]:
@@ -571,10 +599,7 @@ class _Output:
                 return
             self.usable = False  # for good, if this fails or is given up halfway
             try:
-                try:
-                    await trio.to_thread.run_sync(_write, self.fd, lines, abandon_on_cancel=True)
-                except RuntimeError:  # no thread can be started: better be held up than say nothing
-                    _write(self.fd, lines)
+                await _in_a_thread(_write, self.fd, lines)
                 self.usable = True
             except OSError as error:
                 self.failure = error
@@ -650,6 +675,14 @@ class _Log(logging.Handler):
         if record.exc_info:
             words.append(f"({record.exc_info[1]})")
         self.say(" ".join(" ".join(words).split()))
+
+
+async def _in_a_thread(function: Callable[..., None], *args: object) -> None:
+    """Call what may be held up; a cancellation abandons it."""
+    try:
+        await trio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
+    except RuntimeError:  # no thread can be started: better be held up than say nothing
+        function(*args)
 
 
 def _line(text: str, unencodable: str = "backslashreplace") -> bytes:
