@@ -7,9 +7,8 @@ The tests notice all but these, which nobody could tell from the original:
 - `or` for `and` where `run_actor` asks for Ctrl-C: it takes longer, and comes to the same.
 - `!= math.inf` for `< math.inf`; `<= math.inf` where the group's grace counts, too, or where one
   begins during the stop: nothing is above infinity, and a deadline there wakes nobody.
-- `range(1)`, `range(3)` and `[]` for `range(2)`, `if not self.active` in `wait_for_all`: it takes
-  longer, and comes to the same.
-- `not_reported` begins as any other negative number: it only must not be 0.
+- `range(1)`, `range(3)` and `[]` for `range(2)`, `if not self.tasks_left` in `wait_for_all`: it
+  takes longer, and comes to the same.
 - `or`, `> 0`, `>= 1` and `!= 1` where the stop asks whether there is a group inside: it asks the
   scopes for nothing.
 - `told_graces_are_over = True` for False in the watch: it ends graces that have ended, once more.
@@ -2944,6 +2943,8 @@ async def test_promise_15_an_interrupt_that_fails_where_the_stack_is_full_can_be
                 deep(levels - spared, group.interrupt)
             except RecursionError:
                 failed += 1
+                assert group.record is not None
+                assert group.record.title == "1 actor running"
             group.interrupt()
             with trio.fail_after(5):
                 while nursery.child_tasks:
@@ -3461,6 +3462,18 @@ async def test_promise_17_also_if_ctrl_c_or_an_exit_is_that_request(
         f"cancelled because the grace has ended ({type(error).__name__} during the stop):\n"
         "  'without a grace'"
     )
+
+
+async def test_promise_17_whatever_the_class_of_that_exit_is_called(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = RunGroup()
+    group.add(functools.partial(give, 1, None))
+    group.add(trio.sleep_forever, ignore)
+    group.add(functools.partial(fail, 2, type("Exit 100%", (SystemExit,), {})()), ignore)
+    await raised_by(group)
+    (message,) = caplog.messages
+    assert message.startswith("cancelled because the grace has ended (Exit 100% during the stop):")
 
 
 async def test_promise_17_where_no_grace_has_begun_none_is_said_to_have_ended(
@@ -5022,6 +5035,26 @@ async def test_an_actor_that_leaves_its_scopes_in_disorder_cannot_hang_the_group
         group.add(trio.sleep_forever)
         with pytest.raises(RuntimeError, match="stack corrupted"):
             await group.run()
+
+
+async def test_promise_8_what_scopes_left_in_disorder_around_a_group_cancel_is_cancelled() -> None:
+    group, given = RunGroup(), list[BaseException | None]()
+    group.add(trio.sleep_forever, given.append)
+
+    async def main() -> None:
+        scope, manager = trio.CancelScope(), trio.open_nursery()
+        scope.__enter__()
+        nursery = await manager.__aenter__()
+        nursery.start_soon(group.run)
+        await trio.testing.wait_all_tasks_blocked()
+        with contextlib.suppress(RuntimeError):
+            scope.__exit__(None, None, None)
+        await manager.__aexit__(None, None, None)
+
+    await trio.to_thread.run_sync(trio.run, main)
+    assert [type(error) for error in given] == [trio.Cancelled]
+    assert group.record is not None
+    assert group.record.how == "cancelled"
 
 
 async def test_nor_can_an_interrupt_that_does(

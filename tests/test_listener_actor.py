@@ -505,6 +505,8 @@ async def test_what_is_no_handler_or_no_listener_is_refused(tcp: Address) -> Non
     for handler in (takes_none, takes_two):
         with pytest.raises(TypeError, match=f"{handler.__name__} is called with one argument, the"):
             refuse(handler, [listener])
+    with pytest.raises(TypeError, match="takes_two is called with one argument, the"):
+        refuse(functools.partial(takes_two, 1, 2), [listener])
     with pytest.raises(TypeError, match=r"yields is a generator function.*use an async function"):
         refuse(yields, [listener])
     refuse(functools.partial(takes_two, peer=None), [listener])

@@ -8,6 +8,7 @@ import math
 import threading
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -337,6 +338,10 @@ def two_parameters(a: object, b: object) -> None: ...
 def keyword_only(a: object, *, b: object) -> None: ...
 
 
+def untyped(function: Any) -> Any:
+    return function
+
+
 @pytest.mark.parametrize(
     "function",
     [
@@ -345,6 +350,8 @@ def keyword_only(a: object, *, b: object) -> None: ...
         two_parameters,
         keyword_only,
         functools.partial(keyword_only, 1),
+        functools.partial(untyped(no_parameter), foo=1),
+        functools.partial(untyped(two_parameters), 1, 2, 3),
     ],
 )
 def test_an_interrupt_that_cannot_take_the_error_is_refused(function: Any) -> None:
@@ -386,6 +393,7 @@ def any_number(*errors: BaseException | None) -> None: ...
         Server().close,
         Server(),
         functools.partial(two_parameters, 1),
+        functools.partial(dict, 1),  # which does not tell what it takes
         print,
         [].append,
         dict,
@@ -405,9 +413,25 @@ def test_a_grace_must_be_seconds(make: Callable[..., Any]) -> None:
     for thing in (None, "5", b"5", [1], 1j):
         with pytest.raises(TypeError, match="grace must be a number of seconds"):
             make(grace=thing)
-    right: list[Any] = [0, 3, 2.5, math.inf, 10**400, Fraction(1, 3)]
+    right: list[Any] = [0, 3, 2.5, math.inf, 10**400, Fraction(1, 3), Decimal("Infinity")]
     for grace in right:
         make(grace=grace)
+
+
+async def test_an_infinite_grace_may_be_a_number_of_any_type() -> None:
+    group, stopping = RunGroup(), trio.Event()
+    infinity: Any = Decimal("Infinity")
+
+    async def drains() -> None:
+        await stopping.wait()
+        await trio.lowlevel.checkpoint()
+        await trio.sleep(0.01)  # long enough for its grace to be looked at
+
+    group.add(trio.lowlevel.checkpoint)
+    group.add(drains, lambda _: stopping.set(), grace=infinity)
+    await group.run()
+    assert group.record is not None
+    assert group.record.actors[1].how == "returned"
 
 
 async def test_a_grace_that_is_set_later_is_looked_at_by_run() -> None:

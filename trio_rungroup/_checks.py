@@ -218,10 +218,14 @@ def check_cause(error: BaseException | None) -> None:
 def refuse_parameters(function: Callable[..., object]) -> None:
     """Refuse what cannot be called without arguments."""
     if (error := _why_not(function)) is not None:
-        raise TypeError(
-            f"{default_name(function)} is called without arguments, and that fails: {error}; use "
-            "functools.partial(function, argument)"
-        )
+        raise needs_arguments(function, error)
+
+
+def needs_arguments(function: Callable[..., object], error: TypeError) -> TypeError:
+    return TypeError(
+        f"{default_name(function)} is called without arguments, and that fails: {error}; use "
+        "functools.partial(function, argument)"
+    )
 
 
 def unique_name(names: dict[str, int], execute: Callable[..., object], name: str | None) -> str:
@@ -359,12 +363,23 @@ def _why_not(function: Callable[..., object], *arguments: object) -> TypeError |
     try:
         signature = inspect.signature(function, follow_wrapped=False)  # it is what will be called
     except (TypeError, ValueError):  # built-in functions need not tell
+        inside = _inside(function)
+        if inside is not function and _tells_what_it_takes(inside):
+            return TypeError("it does not take the arguments that functools.partial gives it")
         return None
     try:
         signature.bind(*arguments)
     except TypeError as error:
         return error
     return None
+
+
+def _tells_what_it_takes(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _kind(thing: object) -> str:

@@ -17,7 +17,7 @@ _TRACEBACK: Final = vars(BaseException)["__traceback__"]
 
 
 def is_a(error: object, kind: type[_ErrorT]) -> TypeGuard[_ErrorT]:
-    """Ask the class, and not as isinstance() does the error, which may fail when asked."""
+    """Look at the type alone: isinstance() also asks the error (`__class__`), which may fail."""
     return issubclass(type(error), kind)
 
 

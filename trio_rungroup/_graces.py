@@ -40,10 +40,10 @@ _PATIENCE: Final = 10.0  # seconds that a stop may take before we log what it wa
 runs_under_way: Final[dict[object, Run]] = {}
 
 
-def end_all_graces(run: Run, reason: str) -> None:
-    """Cancel all that are left, and end the graces of the groups inside them.
+def end_all_graces(run: Run, reason: str) -> list[int]:
+    """Cancel all that are left, end the graces inside them, and hand back whose grace this ended.
 
-    Where the nursery's scope stands for all, `run.cancel_all()` has cancelled them.
+    Where the nursery's scope stands for all, `run.cancel_all()` cancels them.
     """
     ended: list[int] = []
     if run.told_graces_are_over and reason == SECOND_REQUEST:  # which is how we hear of it
@@ -52,7 +52,7 @@ def end_all_graces(run: Run, reason: str) -> None:
         run.graces_over = reason
         run.graces_end = min(run.graces_end, run.clock.current_time())
         if run.watch is not None:
-            run.watch.have_patience_again()
+            run.watch.warn_again()
         if run.awaited is not None:
             run.cancel(run.awaited.actor, reason, run.awaited.scope)
         ended = _in_a_grace(run, reason)
@@ -61,10 +61,11 @@ def end_all_graces(run: Run, reason: str) -> None:
     end_graces_inside(run.nursery.child_tasks)  # every time: one may have begun meanwhile
     if ended:
         _log_cancelled(run, ended, _tasks_of(run), reason)
+    return ended
 
 
 def _in_a_grace(run: Run, reason: str) -> list[int]:
-    """Find those whose grace ends with all others, for a reason."""
+    """Find the actors whose grace this cuts short, for the log."""
     if not run.scopes or run.facts.interrupted[0] == math.inf:
         return []  # all are cancelled with the nursery's scope; or not even the first is told yet
     running = _not_cancelled(run, range(run.number))
@@ -88,7 +89,7 @@ def _log_cancelled(
     """Tell whose grace has ended, and where each was waiting."""
     because = "" if reason == _GRACE_OVER else f" ({reason})"
     places = where((run.name(index), tasks[index]) for index in ended)
-    run.log(f"cancelled because the grace has ended{because}:%s", places)
+    run.log("cancelled because the grace has ended%s:%s", because, places)
 
 
 @final
@@ -113,7 +114,7 @@ class Watch:
     async def until_all_have_exited(self) -> None:
         run = self.run
         error: BaseException | None = None
-        while run.active:
+        while run.tasks_left:
             # Once we have been cancelled, from outside or with the nursery's scope that stands for
             # all, we shield ourselves: the same cancellation would only wake us again. Then we meet
             # no second one, and have to be told of it.
@@ -124,11 +125,10 @@ class Watch:
             try:
                 with trio.CancelScope(deadline=self.next_deadline(), shield=shield):
                     await run.sleep()
-            except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
+            except BaseException as exc:  # noqa: BLE001 - kept by take_request()
                 error = exc
-            if error is not None:
-                run.asked_to_stop(error, begins=False)
-                error = None
+            run.take_request(error, begins=False)
+            error = None
             now = run.clock.current_time()
             self.end_graces_due(now)
             self.warn_if_due(now)
@@ -140,7 +140,7 @@ class Watch:
             heapq.heappush(self.deadlines, (ends, index))
             self.run.wake()
 
-    def have_patience_again(self) -> None:
+    def warn_again(self) -> None:
         """Warn within ten seconds, even if that has been done before."""
         self.patience_ends = min(self.patience_ends, self.run.clock.current_time() + _PATIENCE)
         self.run.wake()
@@ -162,8 +162,7 @@ class Watch:
         if run.graces_over is not None:
             return
         if now >= run.graces_end:
-            self.expect_to_exit(_in_a_grace(run, _GRACE_OVER), now)
-            end_all_graces(run, _GRACE_OVER)
+            self.expect_to_exit(end_all_graces(run, _GRACE_OVER), now)
             return
         due: list[int] = []
         while self.deadlines and self.deadlines[0][0] <= now:
@@ -308,7 +307,8 @@ def _actor_in(task: trio.lowlevel.Task, run: Run) -> int | None:
     """Find the index of the actor that a task of a run's nursery runs; `None` if it runs none.
 
     Seldom needed, so we read the `index` out of its coroutine: a list of the tasks would take 1 %
-    of every run. (This makes a copy of its locals, so no error may be among them.)
+    of every run. (Before Python 3.13 this makes a copy of its locals, so no error may be among
+    them.)
     """
     if getattr(task.coro, "cr_code", None) is not run.run_actor.__code__:
         return None

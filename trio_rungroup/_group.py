@@ -3,9 +3,10 @@
     The first actor to exit settles the result; every actor is then interrupted; `run()`
     comes back when the last one has exited.
 
-Where to begin. `Run.drive` carries out the rule, in five steps; `Run.run_actor` is what each
-actor's task does. The rest serves these two, most of it in rare cases: a long stop, a second
-request to stop, groups in groups, Ctrl-C.
+Where to begin. `Run.drive` carries out the rule, in five steps; `Run.run_actor` and
+`Run.record_exit` are what each actor's task does. The rest serves these three, most of it in rare
+cases (a long stop, a second request to stop, groups in groups, Ctrl-C), and can be skipped at
+first.
 
 How it works. Each actor is a task in the one nursery of `Run.drive`. An actor's exception
 is captured in its own task (an exception that reached the nursery would cancel everybody
@@ -34,12 +35,13 @@ Every function here that trio or the user calls to run a group is protected from
 all that it calls in turn: a Ctrl-C then waits for the next checkpoint of the main task, whether or
 not that awaits `run()`. An actor's own code is awaited through `unprotected`, and obeys at once.
 
-Why so many functions end in `del`: trio makes an actor's `Cancelled` inside our call of `cancel()`,
-so its traceback leads to our frames, which keep their locals alive. What the actor raises while it
-handles that has it as its context, and leads to our frames, too: if one of them held this error,
-there would be a reference cycle. So a function that calls `cancel()`, directly or not, drops
-errors, and what may lead to one, before it returns. And an error is dealt with after its `except`
-block: inside, it would become the context of that `Cancelled`.
+Why so many functions end in `del`: an exception keeps its traceback, a traceback its frames, and a
+frame its local variables. trio makes an actor's `Cancelled` inside our call of `cancel()`, so its
+traceback leads to our frames; and so does whatever the actor raises while it handles that, since
+the `Cancelled` is its context. If one of these frames held this error, it would lead to itself: a
+reference cycle. So a function that calls `cancel()`, directly or not, drops errors, and what may
+lead to one, before it returns. And an error is dealt with after its `except` block: inside, it
+would become the context of that `Cancelled`.
 """
 
 from __future__ import annotations
@@ -151,6 +153,11 @@ class RunGroup:
     thread (elsewhere use `trio.from_thread.run(group.run)` and
     `trio.from_thread.run_sync(group.interrupt)`); `add` may come before `trio.run`.
 
+    Logging:
+        On the logger `trio_rungroup`, at ERROR each later error, once, with its traceback; at
+        WARNING whom the stop still waits for after ten seconds, and who was cancelled because its
+        grace had ended, each with the place in the code where it waits.
+
     Args:
         grace: Seconds from the start of the stop (usually the first exit) until every actor
             still running is cancelled. The default, infinity, waits as long as it takes, as Go
@@ -206,8 +213,10 @@ class RunGroup:
         exited already. It is called exactly once per run, after `execute` has begun, with
         the error of the first exit (`None` after a clean one), which it is not to raise: that
         would change the error's traceback, and make it a later error as well. It may be async;
-        then the next interrupt waits for it. It must not block the thread: everything would wait
-        for it, Ctrl-C included. If it raises, its actor is cancelled at once. Without an interrupt
+        then the next interrupt waits for it, and the grace bounds it as it bounds the actor.
+        (Without a grace, a cancellation of `run()` ends it at its first checkpoint: give one that
+        has work to do a grace.) It must not block the thread: everything would wait for it, Ctrl-C
+        included. If it raises, its actor is cancelled at once. Without an interrupt
         the actor is cancelled, and so is what it awaits in a `finally`. Go: `Group.Add`.
 
         Cancellation:
@@ -223,8 +232,9 @@ class RunGroup:
                 of the task that awaits `run()`; do not set them.
             name: For the record, notes and logs; unique in the group. The default is the
                 function's qualified name, with ` #2`, ` #3`, … if it is taken.
-            grace: Seconds from the call of the interrupt until the actor is cancelled. If the
-                group's grace ends sooner, that counts.
+            grace: Seconds from the call of the interrupt until the actor is cancelled, and the
+                interrupt if it is still being awaited. If the group's grace ends sooner, that
+                counts.
             ends_group: Whether a clean return ends the group. An exception always does. If all
                 actors return without ending it, `run()` returns `None`.
             reports_started: Whether `execute` takes trio's `task_status` and calls
@@ -237,9 +247,9 @@ class RunGroup:
         Raises:
             TypeError: `execute` is not an async function without parameters, `interrupt` is
                 not a function of one argument, `name` is not a str, or `grace` not a number.
-                (What only its call shows not to be async makes its actor exit with this. That call
-                is protected from Ctrl-C, or the coroutine that it makes could be lost: if you
-                forget the `async` and block the thread, Ctrl-C has to wait until it returns.)
+                (If only the call of `execute` shows that it is not async, its actor exits with
+                this error. That call is protected from Ctrl-C, so that the coroutine it makes
+                cannot be lost: a function without `async` that blocks holds Ctrl-C up.)
             ValueError: `grace` is negative or NaN, or finite where there is no interrupt; or
                 the name is taken.
 
@@ -251,7 +261,7 @@ class RunGroup:
         check_execute(execute, reports_started=reports_started)
         if interrupt is not None:
             check_interrupt(interrupt)
-        if grace != math.inf:
+        if grace is not math.inf:  # the default
             grace = as_grace(grace)
             if interrupt is None and grace != math.inf:
                 raise ValueError(
@@ -411,7 +421,7 @@ class _Awaited(NamedTuple):
 
 @final
 class Run:
-    """One run of a group: who is still active, why it stops, what comes out of it."""
+    """One run of a group: who still runs, why it stops, what comes out of it."""
 
     actors: _Actors
     number: int  # how many take part: `actors` may grow meanwhile
@@ -423,21 +433,21 @@ class Run:
     facts: Facts
     record: Record
     start: float
-    active: int  # tasks in the nursery
+    tasks_left: int  # in the nursery
     scopes: list[trio.CancelScope]  # empty: the nursery's scope stands for all
 
     # The start.
     not_begun: int  # actors whose execute is still to be called
     started_values: dict[str, object]  # what those that report it have called started() with
     # Given by nursery.start(group.run): who is told when all have begun, and have reported it where
-    # they do. not_reported counts those that have yet to; it begins at -1, and falls, where nobody
-    # has asked.
+    # they do.
     task_status: trio.TaskStatus[dict[str, object]]
-    not_reported: int
+    not_reported: float  # actors that are still to report it; infinity where nobody has asked
 
     # Of the actor (or interrupt) whose task runs right now: another may overwrite them at the next
     # await.
-    # Not locals of that task: _actor_in() makes a copy of those, which would be part of a cycle.
+    # Not locals of that task: before Python 3.13 _actor_in() makes a copy of those, which would be
+    # part of a cycle.
     returned: object
     raised: BaseException | None
 
@@ -477,7 +487,7 @@ class Run:
         self, actors: _Actors, grace: float, task_status: trio.TaskStatus[dict[str, object]]
     ) -> None:
         self.actors = actors
-        self.number = self.active = self.not_begun = len(actors.names)
+        self.number = self.tasks_left = self.not_begun = len(actors.names)
         self.grace = grace
         self.task_status = task_status
         self.clock = trio.lowlevel.current_clock()
@@ -487,7 +497,7 @@ class Run:
         self.record = Record(self.facts)
         self.start = self.record.start = self.clock.current_time()
         self.started_values, self.scopes, self.later = {}, [], []
-        self.not_reported = -1
+        self.not_reported = math.inf
         self.cancelled_by_us_below = 0
         self.stopped = self.cancelled_outside = False
         self.told_graces_are_over = False
@@ -525,7 +535,7 @@ class Run:
                 while self.not_begun:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 if not self.cancelled_outside:  # which was the first request
-                    self.take_second_request(await _request_from_outside())
+                    self.take_request(await _pending_request(), begins=False)
                 self.interrupt_all()
                 # Wait for all to exit.
                 await self.wait_for_all()
@@ -539,7 +549,7 @@ class Run:
             for complaint in complaints:
                 rest = without_cancelled(complaint)
                 if rest is not None:
-                    self.keep("a task", rest, settles=True)
+                    self.keep_error("a task", rest, settles=True)
                 del complaint, rest
             # Pass on what the first one did.
             self.record.ended = self.now()
@@ -547,7 +557,7 @@ class Run:
             if error is None:
                 # A cancellation from outside was absorbed, to stop gracefully: now it is
                 # raised.
-                error = await _request_from_outside() or self.stray
+                error = await _pending_request() or self.stray
             self.conclude(error)
             return self.value, error
         finally:
@@ -572,19 +582,13 @@ class Run:
         try:
             if not self.stopped:  # as an empty group has, or a trio instrument may
                 await self.sleep()
-        except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
+        except BaseException as exc:  # noqa: BLE001 - kept by take_request()
             error = exc
-        if error is not None:  # what began the stop: anything else would have woken us first
-            self.asked_to_stop(error, begins=True)
-            del error
+        # If anything, this began the stop: all else would have woken us first.
+        self.take_request(error, begins=True)
+        del error
         if is_out_of_grace:
             end_all_graces(self, GRACE_OVER_AROUND)
-
-    def take_second_request(self, error: BaseException | None) -> None:
-        """Act on a cancellation that has come since something else began the stop, if one has."""
-        if error is not None:
-            self.asked_to_stop(error, begins=False)
-            del error
 
     def interrupt_all(self) -> None:
         """Cancel all, or call the interrupts until there is one to be awaited."""
@@ -594,7 +598,7 @@ class Run:
         calls = self.call_interrupts()
         first = next(calls, None)
         if first is not None:
-            self.active += 1
+            self.tasks_left += 1
             calls = itertools.chain([first], calls)
             self.nursery.start_soon(self.await_interrupts, calls, name=_INTERRUPTS_TASK)
 
@@ -616,7 +620,7 @@ class Run:
                 self.graces_end = min(self.graces_end, _effective_deadline())
         error = _error_of_cancelling(self.nursery.cancel_scope, self.cancel_reason())
         if error is not None:  # trio stops half-way then, and no one else can go on for it
-            self.keep("an abort function", error, settles=False)
+            self.keep_error("an abort function", error, settles=False)
             del error
         if self.graces_over is not None:  # before this could reach the groups inside
             end_graces_inside(self.nursery.child_tasks)
@@ -625,9 +629,9 @@ class Run:
         # Usually all have exited within a tick, or two if they do something on their way. To wait
         # for those first spares the watch and its scope: a seventh of a run of two actors.
         for _ in range(2):
-            if self.active:
+            if self.tasks_left:
                 await trio.lowlevel.cancel_shielded_checkpoint()
-        if self.active:
+        if self.tasks_left:
             self.watch = Watch(self)
             await self.watch.until_all_have_exited()
 
@@ -638,19 +642,19 @@ class Run:
         """Run one actor; whatever it does, record its exit and let nothing out."""
         coroutine: _Coroutine | None = None
         try:
-            coroutine = self.begin(index)
+            coroutine = self.call_execute(index)
             self.returned = await unprotected(coroutine)
         except BaseException as exc:  # noqa: BLE001 - recorded below
             self.raised = exc
-        # From here on no other task runs (only begin_anyway() awaits): what is on `self` is ours.
+        # From here on no other task runs (but in begin_after_ctrl_c()): what is on `self` is ours.
         if type(self.raised) is KeyboardInterrupt and coroutine is not None:
             # To pass `self.raised` and `self.who(index)`, too, takes 48 bytes more for each actor.
-            await self.begin_anyway(coroutine, index)
+            await self.begin_after_ctrl_c(coroutine, index)
         if self.scopes:
             self.leave_scope(index)
         self.record_exit(index)
 
-    def begin(self, index: int) -> _Coroutine:
+    def call_execute(self, index: int) -> _Coroutine:
         """Enter an actor's scope and call its `execute`."""
         if self.scopes:
             self.scopes[index].__enter__()
@@ -681,14 +685,14 @@ class Run:
         if self.raised is None or without_cancelled(self.raised) is None:
             self.raised = complaint
         else:
-            self.keep(self.who(index), complaint, settles=False)
+            self.keep_error(self.who(index), complaint, settles=False)
         del complaint
 
     def record_exit(self, index: int) -> None:
         """Record an exit; begin the stop if it is the first to end the group."""
         facts = self.facts
         facts.exited[index] = self.clock.current_time() - self.start
-        self.active -= 1
+        self.tasks_left -= 1
         before_stop = not self.stopped
         raised, self.raised = self.raised, None
         if raised is None and before_stop:
@@ -699,15 +703,17 @@ class Run:
         elif type(raised) is trio.Cancelled or (error := without_cancelled(raised)) is None:
             how = "cancelled"
         else:
-            how = facts.how[index] = "raised"  # before keep() logs: a handler may read the record
+            how = facts.how[index] = (
+                "raised"  # before keep_error() logs: a handler may read the record
+            )
             facts.errors[index] = raised = error
             settles = before_stop or self.is_cancelled_from_outside(index)
-            self.keep(self.who(index), error, settles=settles, begins=before_stop)
+            self.keep_error(self.who(index), error, settles=settles, begins=before_stop)
             del error
         facts.how[index] = how
         # What it means for the group.
         if not before_stop:
-            if self.active == 0:
+            if self.tasks_left == 0:
                 self.wake()
         elif how != "returned" or index not in self.actors.may_return:
             if how == "returned":
@@ -715,7 +721,7 @@ class Run:
             elif how == "cancelled":
                 self.stray = raised
             self.stop(raised, first=index)
-        elif self.active == 0:
+        elif self.tasks_left == 0:
             self.stop(None, reason=ALL_RETURNED)
         self.returned = None
         del raised, facts
@@ -760,6 +766,8 @@ class Run:
             self.wake()  # also if it had begun: a cancel that failed has not woken us
         except BaseException:  # where the stack is full: as if not called, so the next call counts
             self.stopped = had_begun
+            if not had_begun:
+                self.facts.first = self.record.stopped = self.record.reason = None
             raise
 
     def begin_stop(
@@ -785,14 +793,18 @@ class Run:
     @enable_ki_protection  # trio's started() may call this, and is not protected
     def abort_sleep(self, _: object) -> trio.lowlevel.Abort:
         # The abort function of our sleep: trio calls it the moment a cancellation or Ctrl-C reaches
-        # us, before another task runs. So the stop begins here, and asked_to_stop() will learn what
+        # us, before another task runs. So the stop begins here, and take_request() will learn what
         # came. (During a stop, deadlines of the watch and second requests come this way, too, and
         # begin_stop() ignores all but the first.)
         self.begin_stop(None, None, _CANCELLED_OUTSIDE)
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def asked_to_stop(self, error: BaseException, *, begins: bool, who: str = _CALLER) -> None:
-        """Act on a request to stop: a cancellation from outside, or Ctrl-C."""
+    def take_request(
+        self, error: BaseException | None, *, begins: bool, who: str = _CALLER
+    ) -> None:
+        """Act on a request to stop: a cancellation from outside, or Ctrl-C; `None` is none."""
+        if error is None:
+            return
         reason = _CANCELLED_OUTSIDE
         if is_a(error, trio.Cancelled):
             self.cancelled_outside = True
@@ -800,7 +812,7 @@ class Run:
             reason = f"{class_name(error)} in {who}"
             # A second Ctrl-C adds nothing to what is known; it ends the graces.
             if not (is_a(error, KeyboardInterrupt) and is_a(self.bare, type(error))):
-                self.keep(who, error, settles=True, begins=begins)
+                self.keep_error(who, error, settles=True, begins=begins)
         if begins:
             self.stop(error)  # usually abort_sleep() has begun it already; now it is known why:
             self.cause, self.record.reason = error, reason
@@ -850,7 +862,7 @@ class Run:
         error = _error_of_cancelling(scope or self.scopes[index], reason)
         if error is not None:
             self.facts.interrupt_errors.setdefault(index, error)
-            self.keep(f"an abort function of {self.who(index)}", error, settles=False)
+            self.keep_error(f"an abort function of {self.who(index)}", error, settles=False)
             del error
 
     def cancel_reason(self) -> str:
@@ -864,10 +876,10 @@ class Run:
         error = without_cancelled(raised)
         if error is not None:
             self.facts.interrupt_errors[index] = error
-            self.keep(f"the interrupt of {self.who(index)}", error, settles=False)
+            self.keep_error(f"the interrupt of {self.who(index)}", error, settles=False)
             self.cancel(index, "its interrupt raised an exception")
             if self.watch is not None:
-                self.watch.have_patience_again()
+                self.watch.warn_again()
             del error
         del raised
 
@@ -878,8 +890,8 @@ class Run:
             for index, coroutine in calls:
                 await self.await_interrupt(index, coroutine)
         finally:
-            self.active -= 1
-            if self.active == 0:
+            self.tasks_left -= 1
+            if self.tasks_left == 0:
                 self.wake()
 
     async def await_interrupt(self, index: int, coroutine: _Coroutine) -> None:
@@ -894,7 +906,7 @@ class Run:
                 if self.graces_over is not None:
                     scope.cancel(reason=self.graces_over)
                 self.raised = await _error_of(coroutine)
-                await self.begin_anyway(coroutine, index, "the interrupt of ")
+                await self.begin_after_ctrl_c(coroutine, index, "the interrupt of ")
                 error, self.raised = self.raised, None
         except BaseException as exc:  # noqa: BLE001 - trio's, about a scope that was left open
             complaint = exc
@@ -907,7 +919,9 @@ class Run:
 
     # ---- the result ----
 
-    def keep(self, who: str, error: BaseException, *, settles: bool, begins: bool = False) -> None:
+    def keep_error(
+        self, who: str, error: BaseException, *, settles: bool, begins: bool = False
+    ) -> None:
         """Lose no error: it becomes the result, or is logged and noted as a later one.
 
         `settles`: it may become the result. `begins`: it is what began the stop, and so ends no
@@ -934,18 +948,18 @@ class Run:
         self.log(f"%s raised an error {when}{hint}", who, error=error)
         del error
 
-    def log(self, message: str, text: str, *, error: BaseException | None = None) -> None:
+    def log(self, message: str, *texts: str, error: BaseException | None = None) -> None:
         level, exc_info = logging.WARNING, None
         if error is not None:  # not `exc_info=error`: an error may be false
             level, exc_info = logging.ERROR, (type(error), error, traceback_of(error))
         failure: BaseException | None = None
         try:
-            _log.log(level, message, text, exc_info=exc_info)
+            _log.log(level, message, *texts, exc_info=exc_info)
         except BaseException as exc:  # noqa: BLE001 - a broken handler must not break the group
             failure = exc
         if failure is not None and bare_in(failure) is not None:  # one that ends the program
             if self.bare is None:
-                self.keep(_LOG_HANDLER, failure, settles=False)
+                self.keep_error(_LOG_HANDLER, failure, settles=False)
             else:
                 self.later.append(f"{_LOG_HANDLER} raised {describe(failure)}")
         del failure, exc_info, error
@@ -1005,11 +1019,10 @@ class Run:
                     return
                 run = around.run
             run.task_status.started(run.values_to_report())
-        except BaseException as exc:  # noqa: BLE001 - kept by asked_to_stop()
+        except BaseException as exc:  # noqa: BLE001 - kept by take_request()
             error = exc
-        if error is not None:
-            run.asked_to_stop(error, begins=not run.stopped, who="task_status.started()")
-            del error
+        run.take_request(error, begins=not run.stopped, who="task_status.started()")
+        del error
 
     def reporters(self) -> list[int]:
         """Find the actors of this run that report their start."""
@@ -1019,7 +1032,7 @@ class Run:
         names = self.actors.names
         return {names[index]: self.started_values[names[index]] for index in self.reporters()}
 
-    async def begin_anyway(self, coroutine: _Coroutine, index: int, what: str = "") -> None:
+    async def begin_after_ctrl_c(self, coroutine: _Coroutine, index: int, what: str = "") -> None:
         """Begin a coroutine that Ctrl-C kept from its first line, as the next Ctrl-C may again.
 
         It runs in a cancelled scope, so only to its first checkpoint, or for as long as it shields
@@ -1032,7 +1045,7 @@ class Run:
             and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
         ):
             who = what + self.who(index)
-            self.asked_to_stop(error, begins=not self.stopped, who=who)
+            self.take_request(error, begins=not self.stopped, who=who)
             error = complaint = None
             try:
                 with trio.CancelScope() as scope:
@@ -1043,7 +1056,7 @@ class Run:
             if error is None:
                 error = complaint
             elif complaint is not None:
-                self.keep(who, complaint, settles=False)
+                self.keep_error(who, complaint, settles=False)
             del complaint
         self.raised = error
         del error
@@ -1119,17 +1132,21 @@ def _error_of_cancelling(scope: trio.CancelScope, reason: str) -> BaseException 
     return None
 
 
-async def _request_from_outside() -> BaseException | None:
+async def _pending_request() -> BaseException | None:
     """Return what a checkpoint would raise now, `Cancelled` or Ctrl-C; `None` if nothing."""
     try:
         # Not trio.current_effective_deadline(): that asks all the scopes around us, which for
         # a thousand nested groups takes twice as long as all the rest.
         await trio.lowlevel.checkpoint_if_cancelled()
-    except AssertionError:  # trio's: a shield has taken the cancellation back within that tick
-        return None
+    except AssertionError:
+        # trio's: a shield has taken the cancellation back within that tick, or scopes around us
+        # were left in disorder; then only a sleep tells.
+        pass
     except BaseException as exc:  # noqa: BLE001 - handed back
         return exc
-    return None
+    else:
+        return None
+    return await _error_of(trio.sleep_forever()) if _is_cancelled() else None  # noqa: ASYNC105
 
 
 def _is_cancelled() -> bool:
