@@ -61,6 +61,10 @@ def nothing(_: BaseException | None) -> None:
     """Be an interrupt that does nothing."""
 
 
+def untyped(function: Any) -> Any:
+    return function
+
+
 def server() -> Pair:
     stop = trio.Event()
     return stop.wait, lambda _: stop.set()
@@ -541,6 +545,79 @@ async def test_a_thread_that_cannot_be_abandoned_is_waited_for() -> None:
         await check_actor(lambda: (block, nothing), timeout=SHORT)
     assert release.is_set()
     timer.join()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_thread_that_must_not_be_abandoned_is_told_when_all_is_over(*, is_async: bool) -> None:
+    made = list[threading.Event]()
+
+    def factory() -> Pair:
+        stopping = threading.Event()
+        made.append(stopping)
+
+        async def block() -> None:
+            await trio.to_thread.run_sync(stopping.wait)
+
+        async def interrupt(_: BaseException | None) -> None:
+            await trio.sleep(SHORT / 10)
+            stopping.set()
+            if len(made) == 3:
+                raise ValueError("too late to matter")
+
+        return block, interrupt if is_async else lambda _: stopping.set()
+
+    with pytest.raises(AssertionError, match=OBEYS + WAITS) as caught:
+        trio.run(functools.partial(check_actor, factory, timeout=SHORT))
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("held_up", [0, 0.3])
+async def test_an_actor_that_exits_by_itself_is_not_taken_for_a_used_one(held_up: float) -> None:
+    async def once() -> None:
+        time.sleep(held_up)  # noqa: ASYNC251 - it must block
+
+    await check_actor(lambda: (once, None), timeout=SHORT)
+
+
+async def test_an_actor_that_raises_an_old_cancelled_has_only_exited() -> None:
+    kept = list[trio.Cancelled]()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as error:
+            kept.append(error)
+            raise
+
+    async def stray() -> None:
+        raise kept[0]
+
+    def fails(_: BaseException | None) -> None:
+        raise ValueError("not harmless")
+
+    with pytest.raises(AssertionError, match=HARMLESS + "the interrupt raised ValueError"):
+        await check_actor(lambda: (stray, fails))
+
+
+@pytest.mark.parametrize(
+    "execute",
+    [
+        functools.partial(untyped(trio.sleep), 1, 2),
+        functools.partial(untyped(trio.sleep_forever), seconds=1),
+        time.sleep,
+        functools.partial(max, 1),
+    ],
+)
+async def test_what_cannot_be_called_is_refused(execute: Any) -> None:
+    with pytest.raises(TypeError, match="is called without arguments, and that fails: "):
+        await check_actor(lambda: (execute, None))
+
+
+async def test_a_type_error_of_its_own_is_an_exit_like_any_other() -> None:
+    def fails() -> Awaitable[None]:
+        raise TypeError("of its own")
+
+    await check_actor(lambda: (fails, None))
 
 
 @pytest.mark.parametrize("kind", [SystemExit, GeneratorExit])

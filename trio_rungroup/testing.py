@@ -29,10 +29,11 @@ from ._checks import (
     check_interrupt,
     close_coroutine,
     default_name,
+    needs_arguments,
     refuse_parameters,
     to_await,
 )
-from ._errors import bare_in
+from ._errors import bare_in, traceback_of
 from ._group import unprotected
 from ._record import describe, shorten
 from ._where import where
@@ -81,8 +82,9 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
     calls `task_status.started()`.
 
     An actor that does not pass is ended all the same: it is cancelled, and if it goes on, its
-    tasks are ended by force. Only code that blocks the trio thread, or waits for what trio cannot
-    cancel, such as a thread that it may not abandon, holds the check up for as long as it takes.
+    tasks are ended by force. Only code that blocks the trio thread, or waits for what neither trio
+    can cancel nor its interrupt end, such as a thread that it may not abandon, holds the check up
+    for as long as it takes.
 
     Cancellation:
         It may be cancelled at any time; it ends the actor first.
@@ -94,8 +96,9 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
             `made = [my_actor(await trio.open_tcp_listeners(0)) for _ in range(3)]`, then
             `await check_actor(made.pop)`.
         timeout: Seconds that the actor has for each demand, on trio's clock or the wall clock,
-            whichever gets there first. An autojump clock does not wait for threads, sockets and
-            processes: use one only for an actor that waits for nothing but time.
+            whichever gets there first. (What blocks the trio thread for longer may pass: it looks
+            like a machine that stands still.) An autojump clock does not wait for threads, sockets
+            and processes: use one only for an actor that waits for nothing but time.
 
     Raises:
         AssertionError: A demand failed. The message says which, and where the actor was
@@ -261,7 +264,8 @@ class _Trial(trio.abc.Instrument):
                 await self.started.event.wait()
                 await trio.testing.wait_all_tasks_blocked()
                 await trio.sleep(_LOOKS_AFTER[self.demand])
-                self.exited_untold = self.lives[0].exited.is_set()
+            self.exited_untold = self.lives[0].exited.is_set()
+            with self.patience(self.timeout):
                 await trio.sleep(_SETTLES - _LOOKS_AFTER[self.demand])
         if self.demand == _OBEYS:
             self.lives[0].scope.cancel(reason="check_actor() cancels it")
@@ -329,16 +333,30 @@ class _Trial(trio.abc.Instrument):
         self.alarm_at = math.inf
 
     async def put_away(self) -> None:
+        fault, cause = self.fault, self.cause  # nothing that comes now matters any more
         with trio.CancelScope(shield=True):
-            for life in self.lives:
-                life.scope.cancel(reason="check_actor() has seen enough")
-            with self.patience(min(self.timeout, _LAST_PATIENCE)):
-                for life in self.lives:
-                    await life.exited.wait()
-            self.forced = not all(life.exited.is_set() for life in self.lives)
+            self.cancel_all()
+            have_exited = await self.have_exited()
+            if not have_exited and not self.interrupted:
+                # It may be waiting for a thread that must not be abandoned, but can be told.
+                self.call_interrupt(None)
+                have_exited = await self.have_exited()
+                self.cancel_all()  # an async interrupt, too
+            self.fault, self.cause = fault, cause
+            self.forced = not have_exited
             while self.forced and [life for life in self.lives if not life.end()]:
                 with self.patience(_LAST_TURNS_TIME):
                     await trio.sleep_forever()
+
+    def cancel_all(self) -> None:
+        for life in self.lives:
+            life.scope.cancel(reason="check_actor() has seen enough")
+
+    async def have_exited(self) -> bool:
+        with self.patience(min(self.timeout, _LAST_PATIENCE)):
+            for life in self.lives:
+                await life.exited.wait()
+        return all(life.exited.is_set() for life in self.lives)
 
     # ---- the instrument ----
 
@@ -378,7 +396,14 @@ class _Life:
     async def live(self) -> None:
         try:
             with self.scope:
-                result = self.function()
+                try:
+                    result = self.function()
+                except TypeError as error:
+                    traceback = traceback_of(error)
+                    if traceback is None or traceback.tb_next is not None:
+                        raise  # not by the call, but by what it has called
+                    self.misuse = needs_arguments(self.function, error)
+                    return
                 try:
                     coroutine = as_coroutine(result, self.function)
                 except TypeError as error:
@@ -433,7 +458,10 @@ async def _cancelled() -> trio.Cancelled | None:
 def _is_for_the_check(error: BaseException) -> bool:
     """Tell whether a cancellation from outside is in it, or what may have been Ctrl-C."""
     group = BaseExceptionGroup("", [error])
-    return group.subgroup((trio.Cancelled, KeyboardInterrupt)) is not None
+    if group.subgroup(KeyboardInterrupt) is not None:
+        return True
+    is_cancelled = trio.current_effective_deadline() == -math.inf  # else it is an old one
+    return is_cancelled and group.subgroup(trio.Cancelled) is not None
 
 
 def _is_alive(task: trio.lowlevel.Task) -> bool:
