@@ -808,7 +808,7 @@ def test_an_empty_command_is_refused(command: Any) -> None:
         process_actor(command)
 
 
-@pytest.mark.parametrize("command", [5, b"ls", ["ls", 5], (word for word in ["ls", "-l"])])
+@pytest.mark.parametrize("command", [None, 5, b"ls", ["ls", 5], (word for word in ["ls", "-l"])])
 def test_what_is_no_list_of_words_is_refused(command: Any) -> None:
     with pytest.raises(TypeError, match=r"as a list, such as \['ls', '-l'\], not "):
         process_actor(command)

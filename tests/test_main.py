@@ -288,6 +288,15 @@ def test_a_name_cannot_write_on_the_screen_what_is_not_its_own() -> None:
     assert b"\x1b" not in done.stderr
 
 
+def test_the_lines_stand_in_columns_whatever_the_names_are_written_in() -> None:
+    Path("日本").symlink_to("/bin/sh")
+    Path("a\u202eb").symlink_to("/bin/sh")
+    done = run(
+        *[f"./{name} -c {shlex.quote('echo hello; sleep 1')}" for name in ("日本", "a\u202eb")]
+    )
+    assert sorted(done.stdout.decode().splitlines()) == ["a?b  | hello", "日本 | hello"]
+
+
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
 def test_commands_run_where_the_standard_streams_are_closed(closed: str) -> None:
     command = through_shell(f"exec {closed}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import signal
 import subprocess
 import sys
@@ -432,6 +434,26 @@ async def test_outside_of_trio_an_unfinished_run_is_drawn_up_to_what_is_known(
         text = await trio.to_thread.run_sync(str, group.record)
         nursery.cancel_scope.cancel(reason="seen enough")
     assert text.splitlines()[1] == "run() has been going for at least 1 s"
+
+
+async def test_nor_in_another_run_of_trio_which_has_another_clock(
+    autojump_clock: MockClock,
+) -> None:
+    group, texts = RunGroup(), list[str]()
+
+    async def read() -> None:
+        copied = pickle.loads(pickle.dumps(group.record))
+        texts.extend(str(record).splitlines()[1] for record in (group.record, copied))
+
+    group.add(ends(1), name="setup", ends_group=False)
+    group.add(trio.sleep_forever, name="server")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.run)
+        await trio.sleep(2)
+        await trio.to_thread.run_sync(trio.run, read)
+        texts.append(str(copy.copy(group.record)).splitlines()[1])  # shows the same run
+        nursery.cancel_scope.cancel(reason="seen enough")
+    assert texts == [*["run() has been going for at least 1 s"] * 2, "run() has been going for 2 s"]
 
 
 def test_a_record_can_be_read_after_the_run() -> None:

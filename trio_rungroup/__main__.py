@@ -50,6 +50,7 @@ from typing import Final, NamedTuple, TypeAlias
 import trio
 
 from trio_rungroup import Record, RunGroup, SignalReceived, _guard, process_actor
+from trio_rungroup._record import columns
 
 # SIGHUP (the terminal was closed) and SIGQUIT (its Ctrl-\) would leave the commands behind.
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -64,7 +65,8 @@ _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; re
 
 _MARK: Final = "TRIO_RUNGROUP_PID"  # an environment variable of all that the commands start
 _SHOWS_ENVIRONMENTS: Final = Path("/proc/self/environ").exists()  # Linux does
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what a terminal would obey
+# What a terminal would obey, and what turns the direction of a text.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _QUOTED: Final = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
 _ESCAPES: Final = {"$": "$", "`": "`", "\n": ""}
 
@@ -389,7 +391,7 @@ async def _run(
     for words, _ in options.commands:
         name = _CONTROL.sub("?", Path(words[0]).name)
         commands[_unique(name, commands)] = words
-    width = max(map(len, commands))
+    width = max(map(columns, commands))
     pipes: list[_Pipe] = []
     for (name, words), colour in zip(commands.items(), itertools.cycle(_COLOURS), strict=False):
         pair = _Pipe(out, name, width, colour), _Pipe(err, name, width, colour)
@@ -620,7 +622,8 @@ class _Pipe:
 
     def __init__(self, output: _Output, name: str, width: int, colour: int) -> None:
         on, off = (f"\x1b[0;{colour}m", "\x1b[0m") if output.coloured else ("", "")
-        self.prefix = os.fsencode(f"{on}{name:<{width}}{off} | ")
+        padding = " " * (width - columns(name))
+        self.prefix = os.fsencode(f"{on}{name}{padding}{off} | ")
         self.output = output
         read_end, self.write_end = os.pipe()
         self.stream = trio.lowlevel.FdStream(read_end)

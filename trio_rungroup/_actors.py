@@ -655,8 +655,7 @@ def _check_command(command: object, options: dict[str, object]) -> None:
 
 
 def _check_words(command: object, *, shell: bool) -> None:
-    is_path = isinstance(command, os.PathLike)
-    if not command and not is_path:
+    if not command and isinstance(command, Sequence):
         raise ValueError(f"process_actor() takes the words of a command, not {command!r}")
     if shell:
         if not isinstance(command, (str, bytes)):
@@ -669,7 +668,7 @@ def _check_words(command: object, *, shell: bool) -> None:
             f"process_actor() takes the words of a command, here {command.split()}; a command in "
             "one string needs shell=True"
         )
-    elif not is_path and not (
+    elif not isinstance(command, os.PathLike) and not (
         isinstance(command, Sequence)
         and all(
             isinstance(word, (str, bytes, os.PathLike))

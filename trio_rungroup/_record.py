@@ -188,14 +188,25 @@ class Record:
     def end(self) -> float:
         """Where the timeline ends: the end of the run, or now if it is still going.
 
-        Outside the trio thread, where nobody can ask trio's clock: the last moment in the record.
+        Outside the `trio.run` that it is in, where nobody can ask its clock: the last moment in the
+        record.
         """
         if self.ended is not None:
             return self.ended
         times = [t for a in self.actors for t in (a.began, a.interrupted, a.exited)]
-        if trio.lowlevel.in_trio_run():
+        if self._is_under_way_here():
             times.append(self.now())
         return max((t for t in times if t is not None), default=0.0)
+
+    def _is_under_way_here(self) -> bool:
+        """Tell whether the clock that we could ask is that of the run."""
+        from ._graces import runs_under_way  # noqa: PLC0415 - which imports this module
+
+        if not trio.lowlevel.in_trio_run():
+            return False
+        token = trio.lowlevel.current_trio_token()
+        runs = list(runs_under_way.values())  # other threads may have some, too
+        return any(run.token is token and run.facts is self._facts for run in runs)
 
     @property
     def title(self) -> str:
@@ -232,7 +243,7 @@ class Record:
         end = seconds(self.end)
         if self.how is None:
             waiting = "has been going for" if self.stopped is None else "is still waiting after"
-            at_least = "" if trio.lowlevel.in_trio_run() else "at least "
+            at_least = "" if self._is_under_way_here() else "at least "
             return f"run() {waiting} {at_least}{end}"
         how = ", cancelled" if self.how == "cancelled" else ""
         if self.error is not None:
