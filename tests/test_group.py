@@ -4219,6 +4219,80 @@ async def test_promise_20_a_group_of_errors_that_cannot_be_taken_apart_harms_not
         assert record.exc_info[1] is error
 
 
+class Underivable(BaseExceptionGroup[BaseException]):
+    def derive(self, excs: Any, /) -> Any:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("kind", [Unsplittable, Underivable])
+@pytest.mark.parametrize("errors", [[], [ValueError()]])
+async def test_promise_6_nor_does_its_cancelled_part_count(
+    autojump_clock: trio.testing.MockClock,
+    kind: type[BaseExceptionGroup[BaseException]],
+    errors: list[Exception],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def wraps() -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as error:
+            raise kind("whole", [error, *errors])  # noqa: B904
+
+    group = RunGroup()
+    group.add(wraps)
+    with trio.move_on_after(1):
+        raised = await raised_by(group)
+    if errors:
+        assert type(raised) is ExceptionGroup
+        assert (raised.message, raised.exceptions) == ("whole", tuple(errors))
+        assert raised.__traceback__ is not None
+    else:
+        assert type(raised) is trio.Cancelled
+    assert caplog.records == []
+
+
+class Incomparable(type):
+    __eq__: Any = BrokenRepr.__repr__  # fails
+    __hash__ = type.__hash__
+
+
+class Unhashable(type):
+    __hash__: Any = None
+
+    def __eq__(cls, other: object) -> bool:
+        return cls is other
+
+
+@pytest.mark.parametrize("metaclass", [Incomparable, Unhashable])
+@pytest.mark.parametrize("how", ["first", "later", "in a group"])
+async def test_promise_20_an_error_whose_class_cannot_be_compared_harms_nothing(
+    autojump_clock: trio.testing.MockClock,
+    metaclass: type,
+    how: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group, given = RunGroup(), list[BaseException | None]()
+    error: Exception = metaclass("Strange", (Exception,), {})()
+    if how == "in a group":
+        error = ExceptionGroup("both", [error, ValueError()])
+    if how == "later":
+        group.add(fail_at(1, ValueError()))
+        group.add(raise_when_cancelled(error))
+    else:
+        group.add(fail_at(1, error), given.append)
+        group.add(trio.sleep_forever)
+    raised = await raised_by(group)
+    if how == "later":
+        (record,) = caplog.records
+        assert record.exc_info is not None
+        assert record.exc_info[1] is error
+    else:
+        assert raised is error
+        assert given == [error]
+    assert group.record is not None
+    assert all(actor.exited == 1 for actor in group.record.actors)
+
+
 @pytest.mark.parametrize("own_interrupts", [False, True])
 async def test_promise_20_six_hundred_nested_groups_come_down_when_cancelled_from_outside(
     own_interrupts: bool,
@@ -5035,6 +5109,26 @@ async def test_an_actor_that_leaves_its_scopes_in_disorder_cannot_hang_the_group
         group.add(trio.sleep_forever)
         with pytest.raises(RuntimeError, match="stack corrupted"):
             await group.run()
+
+
+@pytest.mark.parametrize("wrap", [lambda run: run, functools.partial], ids=["run", "partial"])
+async def test_promise_8_a_second_request_reaches_a_group_that_is_an_actor(
+    autojump_clock: trio.testing.MockClock, wrap: Callable[[Any], Callable[[], Awaitable[object]]]
+) -> None:
+    outer, inner, stopping = RunGroup(), RunGroup(grace=60), trio.Event()
+
+    async def winds_down() -> None:
+        await stopping.wait()
+        await trio.sleep(30)
+
+    inner.add(winds_down, lambda _: stopping.set())
+    outer.add(wrap(inner.run))
+    outer.add(functools.partial(give, 1, None))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outer.run)
+        await trio.sleep(3)
+        nursery.cancel_scope.cancel(reason="a second request")
+    assert trio.current_time() == 3
 
 
 async def test_promise_8_what_scopes_left_in_disorder_around_a_group_cancel_is_cancelled() -> None:

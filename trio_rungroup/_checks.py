@@ -310,7 +310,8 @@ def to_await(
 def asyncio_hint(error: BaseException) -> str:
     """Explain the two errors that asyncio code raises on trio; empty for any other."""
     # No look at the arguments of other classes: they may be anything.
-    text = error.args[0] if type(error) in (RuntimeError, TypeError) and error.args else None
+    is_plain = type(error) is RuntimeError or type(error) is TypeError  # not `in`: that compares
+    text = error.args[0] if is_plain and error.args else None
     if isinstance(text, str) and text.startswith(_ASYNCIO_ERRORS):
         return f" ({_ASYNCIO_HELP})"
     return ""

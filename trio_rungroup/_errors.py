@@ -12,13 +12,19 @@ _ErrorT = TypeVar("_ErrorT", bound=BaseException)
 
 # An exception class may define an attribute of its own in these places, or refuse to be set.
 _EXCEPTIONS: Final = vars(BaseExceptionGroup)["exceptions"]
+_MESSAGE: Final = vars(BaseExceptionGroup)["message"]
 _CONTEXT: Final = vars(BaseException)["__context__"]
 _TRACEBACK: Final = vars(BaseException)["__traceback__"]
+_MRO: Final = vars(type)["__mro__"]
 
 
 def is_a(error: object, kind: type[_ErrorT]) -> TypeGuard[_ErrorT]:
-    """Look at the type alone: isinstance() also asks the error (`__class__`), which may fail."""
-    return issubclass(type(error), kind)
+    """Look at the type alone.
+
+    isinstance() also asks the error (`__class__`), and issubclass() compares classes, since that of
+    `trio.Cancelled` is an abstract one: both may fail.
+    """
+    return any(each is kind for each in _MRO.__get__(type(error)))
 
 
 def without_cancelled(error: BaseException) -> BaseException | None:
@@ -28,10 +34,19 @@ def without_cancelled(error: BaseException) -> BaseException | None:
     if is_a(error, BaseExceptionGroup):
         try:
             cancelled, rest = error.split(trio.Cancelled)
-        except BaseException:  # noqa: BLE001 - a group that cannot be split is kept whole
-            return error
+        except BaseException:  # noqa: BLE001 - its class may forbid it, or it is too deep
+            return _leaves_without_cancelled(error)
         return error if cancelled is None else rest
     return error
+
+
+def _leaves_without_cancelled(group: BaseExceptionGroup) -> BaseException | None:
+    leaves = list(leaves_of(group))
+    rest = [leaf for leaf in leaves if not is_a(leaf, trio.Cancelled)]
+    if len(rest) == len(leaves):
+        return group
+    message = cast("str", _MESSAGE.__get__(group))
+    return BaseExceptionGroup(message, rest).with_traceback(traceback_of(group)) if rest else None
 
 
 def bare_in(error: BaseException) -> BaseException | None:

@@ -47,13 +47,14 @@ would become the context of that `Cancelled`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import itertools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from types import CoroutineType, MethodType
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, final
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast, final
 
 import attrs
 import trio
@@ -408,6 +409,8 @@ class RunGroup:
 
 
 def _is_run_of_a_group(execute: object) -> bool:
+    if isinstance(execute, functools.partial):
+        execute = cast("functools.partial[object]", execute).func
     return isinstance(execute, MethodType) and execute.__func__ is RunGroup.run
 
 
