@@ -274,8 +274,10 @@ def _is_swallowed_in(frame: FrameType | None) -> bool:
         code = frame.f_code
         if code.co_name in {"__del__", "_warn_unawaited_coroutine"} or code in called:
             return True
-        if frame.f_globals.get("__name__") in {"weakref", "_weakrefset"}:  # their callbacks
-            return True
+        if frame.f_globals.get("__name__") in {"weakref", "_weakrefset"}:
+            is_called_by_us = code.co_name == "__call__" and frame.f_locals.get("_") is None
+            if code.co_name in {"remove", "_remove", "__call__"} and not is_called_by_us:
+                return True  # a callback
         frame = frame.f_back
     return False
 

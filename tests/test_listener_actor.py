@@ -15,7 +15,7 @@ import time
 import types
 from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import attrs
 import pytest
@@ -506,7 +506,7 @@ async def test_what_is_no_handler_or_no_listener_is_refused(tcp: Address) -> Non
         with pytest.raises(TypeError, match=f"{handler.__name__} is called with one argument, the"):
             refuse(handler, [listener])
     with pytest.raises(TypeError, match="takes_two is called with one argument, the"):
-        refuse(functools.partial(takes_two, 1, 2), [listener])
+        refuse(functools.partial(cast("Any", takes_two), 1, 2, 3), [listener])
     with pytest.raises(TypeError, match=r"yields is a generator function.*use an async function"):
         refuse(yields, [listener])
     refuse(functools.partial(takes_two, peer=None), [listener])

@@ -290,11 +290,14 @@ def test_a_name_cannot_write_on_the_screen_what_is_not_its_own() -> None:
 
 def test_the_lines_stand_in_columns_whatever_the_names_are_written_in() -> None:
     Path("日本").symlink_to("/bin/sh")
-    Path("a\u202eb").symlink_to("/bin/sh")
-    done = run(
-        *[f"./{name} -c {shlex.quote('echo hello; sleep 1')}" for name in ("日本", "a\u202eb")]
-    )
-    assert sorted(done.stdout.decode().splitlines()) == ["a?b  | hello", "日本 | hello"]
+    turned = "a\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069b"
+    Path(turned).symlink_to("/bin/sh")
+    commands = [f"./{name} -c 'echo hello; exec sleep 1000'" for name in ("日本", turned)]
+    with started(*commands) as process:
+        said = sorted(line.decode() for line in read_lines(process.stdout, 2))
+        process.terminate()
+        end(process)
+    assert said == ["a?????????b | hello", "日本        | hello"]
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
@@ -981,8 +984,13 @@ def test_ctrl_c_after_the_run_ends_the_wait_for_the_timeline_to_be_read() -> Non
         with started("sh -c 'echo done; exit 3'", stderr=write_end) as process:
             os.close(write_end)
             read_until(process.stdout, b"done\n")
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            assert wait_until(lambda: len(children.read_text().split()) == 1)  # the guard
+            tasks = Path(f"/proc/{process.pid}/task")  # a thread has started the command
+
+            def only_the_guard_is_left() -> bool:
+                children = [file.read_text().split() for file in tasks.glob("*/children")]
+                return sum(map(len, children)) == 1
+
+            assert wait_until(only_the_guard_is_left)
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=PATIENCE) == 3
         assert read_all(read_end).strip() == b""
@@ -993,10 +1001,37 @@ def test_ctrl_c_ends_the_wait_for_the_picture_to_be_read() -> None:
         command = ("--timeline", f"/dev/fd/{write_end}", "sh -c 'exit 3'")
         with started(*command, pass_fds=(write_end,)) as process:
             os.close(write_end)
-            said = read_until(process.stderr, b"first exit")
+            read_until(process.stderr, b"first exit")
             process.send_signal(signal.SIGINT)
-            assert end(process)[0] == 3
-    assert b"Traceback" not in said
+            status, _, err = end(process)
+    assert b"cannot write the timeline: it is not read\n" in err
+    assert status == 3
+
+
+def test_one_signal_ends_the_wait_for_all_that_is_not_read() -> None:
+    with full_pipe() as (_, out), full_pipe() as (_, picture):
+        command = ("--timeline", f"/dev/fd/{picture}", "sh -c 'echo hello; echo ready >&2; exit 3'")
+        with started(*command, stdout=out, pass_fds=(picture,)) as process:
+            os.close(out)
+            os.close(picture)
+            said = read_until(process.stderr, b"ready\n")
+            time.sleep(0.3)  # until the command has exited; if it has not, this stops it
+            process.send_signal(signal.SIGINT)
+            status, _, err = end(process)
+    assert b"cannot write the timeline: it is not read\n" in said + err
+    assert status in (3, 128 + signal.SIGINT)
+
+
+def test_an_older_picture_is_kept_as_long_as_there_is_no_new_one() -> None:
+    Path("picture.svg").write_text("before")
+    code = "import sys, time, trio_rungroup; from trio_rungroup.__main__ import main; "
+    code += "trio_rungroup.Record.to_svg = lambda _: time.sleep(3); sys.exit(main())"
+    command = (sys.executable, "-c", code)
+    with started("--timeline", "picture.svg", WAITS, command=command) as process:
+        read_lines(process.stdout, 1)
+        process.terminate()
+        assert end(process)[0] == 128 + signal.SIGTERM
+    assert Path("picture.svg").read_text() == "before"
 
 
 # No thread can be started once there is a file, as when a user has as many processes as allowed.

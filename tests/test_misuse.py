@@ -383,6 +383,10 @@ def with_default(error: BaseException | None, group: object = None) -> None: ...
 def any_number(*errors: BaseException | None) -> None: ...
 
 
+class Fussy(functools.partial[Any]):
+    def __call__(self, *_: Any) -> Any: ...  # in its own way
+
+
 @pytest.mark.parametrize(
     "function",
     [
@@ -394,6 +398,7 @@ def any_number(*errors: BaseException | None) -> None: ...
         Server(),
         functools.partial(two_parameters, 1),
         functools.partial(dict, 1),  # which does not tell what it takes
+        Fussy(untyped(no_parameter), 1),
         print,
         [].append,
         dict,

@@ -4448,6 +4448,9 @@ def test_the_alarm_waits_until_python_does_not_swallow_it(monkeypatch: pytest.Mo
         weakref.finalize(each, time.sleep, 0.2)
         del each  # here that is called, and takes longer than the alarm waits
 
+    def calls_for_ever() -> None:
+        weakref.finalize(forgets, time.sleep, 1000)()  # no callback
+
     async def blocks(held_up: Callable[[], object]) -> None:
         held_up()
         while True:  # pragma: no cover - it may ring before
@@ -4459,6 +4462,7 @@ def test_the_alarm_waits_until_python_does_not_swallow_it(monkeypatch: pytest.Mo
     finally:
         gc.callbacks.remove(called_by_the_collector)
     assert helpers.attempt(blocks, forgets).spins
+    assert helpers.attempt(blocks, calls_for_ever).spins
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="nothing rings on Windows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import copy
 import math
 import pickle
@@ -451,9 +452,40 @@ async def test_nor_in_another_run_of_trio_which_has_another_clock(
         nursery.start_soon(group.run)
         await trio.sleep(2)
         await trio.to_thread.run_sync(trio.run, read)
+        await read()
         texts.append(str(copy.copy(group.record)).splitlines()[1])  # shows the same run
         nursery.cancel_scope.cancel(reason="seen enough")
-    assert texts == [*["run() has been going for at least 1 s"] * 2, "run() has been going for 2 s"]
+    at_least, exactly = "run() has been going for at least 1 s", "run() has been going for 2 s"
+    assert texts == [at_least, at_least, exactly, at_least, exactly]
+
+
+async def test_a_record_can_be_read_whenever_another_run_lets_its_objects_go(
+    autojump_clock: MockClock,
+) -> None:
+    group, other, texts = RunGroup(), RunGroup(), list[str]()
+    kept = contextvars.ContextVar[object]("kept")
+
+    class ReadsAtItsEnd:
+        def __del__(self) -> None:
+            texts.append(str(other.record).splitlines()[1])
+
+    async def slow() -> None:
+        kept.set(ReadsAtItsEnd())
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+
+    group.add(ends(1))
+    group.add(slow, lambda _: None, grace=1)
+    other.add(trio.sleep_forever)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other.run)
+        await group.run()
+        await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel(reason="seen enough")
+    assert texts == ["run() has been going for 3 s"]
 
 
 def test_a_record_can_be_read_after_the_run() -> None:

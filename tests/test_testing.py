@@ -558,17 +558,63 @@ def test_a_thread_that_must_not_be_abandoned_is_told_when_all_is_over(*, is_asyn
         async def block() -> None:
             await trio.to_thread.run_sync(stopping.wait)
 
-        async def interrupt(_: BaseException | None) -> None:
-            await trio.sleep(SHORT / 10)
+        def interrupt(_: BaseException | None) -> None:
             stopping.set()
             if len(made) == 3:
                 raise ValueError("too late to matter")
 
-        return block, interrupt if is_async else lambda _: stopping.set()
+        async def async_interrupt(_: BaseException | None) -> None:
+            await trio.sleep(SHORT / 10)
+            stopping.set()
+            await trio.sleep_forever() if len(made) == 3 else None
 
+        return block, async_interrupt if is_async else interrupt
+
+    def set_all() -> None:  # pragma: no cover - if it hung
+        for each in made:
+            each.set()
+
+    give_up = threading.Timer(30, set_all)
+    give_up.start()
     with pytest.raises(AssertionError, match=OBEYS + WAITS) as caught:
         trio.run(functools.partial(check_actor, factory, timeout=SHORT))
     assert caught.value.__cause__ is None
+    assert give_up.is_alive()
+    give_up.cancel()
+    give_up.join()
+
+
+def test_ctrl_c_while_it_is_told_is_not_lost() -> None:
+    made = list[threading.Event]()
+
+    def factory() -> Pair:
+        stopping = threading.Event()
+        made.append(stopping)
+
+        async def block() -> None:
+            await trio.to_thread.run_sync(stopping.wait)
+
+        def interrupt(_: BaseException | None) -> None:
+            stopping.set()
+            if len(made) == 3:
+                raise KeyboardInterrupt
+
+        return block, interrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(functools.partial(check_actor, factory, timeout=SHORT))
+
+
+async def test_an_actor_that_does_not_stop_is_told_once() -> None:
+    given = list[BaseException | None]()
+
+    async def goes_on() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5 * SHORT)
+
+    with pytest.raises(AssertionError, match=STOPS + WAITS):
+        await check_actor(lambda: (goes_on, given.append), timeout=SHORT)
+    assert given == [None]
 
 
 @pytest.mark.parametrize("held_up", [0, 0.3])

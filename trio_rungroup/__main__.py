@@ -1,4 +1,4 @@
-"""The command: a run group of processes, built from nothing but the public interface.
+"""The command: a run group of processes, built on the public interface.
 
 How the output travels. Each command writes into two pipes of ours. A task per pipe takes
 what has come, up to 64 KiB, puts the command's name before each line and writes it all at
@@ -66,7 +66,7 @@ _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; re
 _MARK: Final = "TRIO_RUNGROUP_PID"  # an environment variable of all that the commands start
 _SHOWS_ENVIRONMENTS: Final = Path("/proc/self/environ").exists()  # Linux does
 # What a terminal would obey, and what turns the direction of a text.
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _QUOTED: Final = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
 _ESCAPES: Final = {"$": "$", "`": "`", "\n": ""}
 
@@ -138,7 +138,7 @@ def main() -> int:
         return _main()
     except BrokenPipeError:
         return 128 + signal.SIGPIPE
-    except OSError as error:  # no pipes left before the start, no room for the picture after it
+    except OSError as error:  # such as no pipes left before the start
         hint = " (ulimit -n raises the limit)" if error.errno == errno.EMFILE else ""
         with contextlib.suppress(OSError):
             _write(2, _line(f"trio-rungroup: {error}{hint}"))
@@ -401,7 +401,7 @@ async def _run(
         group.add(_ending(execute, pair), interrupt, name=name, grace=options.grace)
         pipes += pair
     async with _signals() as next_signal:
-        stopped_by = await _run_group(
+        stopped_by, is_hurried = await _run_group(
             group, pipes, err, options.grace, stop=stop, next_signal=next_signal
         )
         record = group.record
@@ -409,20 +409,44 @@ async def _run(
         if record.first is None:  # not "interrupt() was called": the reader has called nothing
             record.reason = reasons[0]
         status, messages = _outcome(record, stopped_by, outputs)
-        last_words = [_line(f"trio-rungroup: {message}") for message in messages]
+        report = b"".join(_line(f"trio-rungroup: {message}") for message in messages)
         if not options.quiet:
-            last_words.append(_line(f"\n{record}", "replace"))  # a bar keeps its length
+            report += _line(f"\n{record}", "replace")  # a bar keeps its length
+        is_drawn = await _tell(
+            report, record, picture, err, is_hurried=is_hurried, next_signal=next_signal
+        )
+    return status if is_drawn else status or 1
 
-        async def in_a_hurry() -> None:
-            nonlocal stopped_by
-            stopped_by = stopped_by or await next_signal()
-            await trio.sleep(_LAST_WORDS)
 
-        await _first_of(functools.partial(err.write, b"".join(last_words)), in_a_hurry)
-        if picture is not None:
-            is_drawn = await _first_of(functools.partial(_drawn, record, picture, err), in_a_hurry)
-            status = status if is_drawn else status or 1
-    return status
+async def _tell(
+    report: bytes,
+    record: Record,
+    picture: int | None,
+    err: _Output,
+    *,
+    is_hurried: bool,
+    next_signal: Callable[[], Awaitable[int]],
+) -> bool:
+    """Tell how it went, in words and as a picture; hand back whether that is drawn, if wanted.
+
+    Once there has been a signal, nobody is waited for any longer than a second.
+    """
+
+    async def hurry() -> None:
+        nonlocal is_hurried
+        if not is_hurried:
+            await next_signal()
+            is_hurried = True
+        await trio.sleep(_LAST_WORDS)
+
+    await _first_of(functools.partial(err.write, report), hurry)
+    if picture is None:
+        return True
+    is_drawn = await _first_of(functools.partial(_drawn, record, picture, err), hurry)
+    if is_drawn is None:  # it took too long
+        given_up = _line("trio-rungroup: cannot write the timeline: it is not read")
+        await _first_of(functools.partial(err.write, given_up), hurry)
+    return bool(is_drawn)
 
 
 async def _first_of(*functions: Callable[[], Awaitable[object]]) -> object:
@@ -433,11 +457,12 @@ async def _first_of(*functions: Callable[[], Awaitable[object]]) -> object:
 
 
 def _draw(record: Record, picture: int) -> None:
+    drawing = record.to_svg().encode()  # first, since it may be given up while this takes its time
     # What holds, or shows, what the commands have written is kept.
     if not any(os.path.sameopenfile(fd, picture) for fd in (1, 2)):
         with contextlib.suppress(OSError):  # it may be a pipe
             os.ftruncate(picture, 0)
-    _write(picture, record.to_svg().encode())
+    _write(picture, drawing)
     os.close(picture)  # which tells, on some file systems, that there was no room
 
 
@@ -476,13 +501,13 @@ async def _run_group(
     *,
     stop: _Stop,
     next_signal: Callable[[], Awaitable[int]],
-) -> int:
+) -> tuple[int, bool]:
     """Run the group, and pass on its output; stop at the first signal, kill at the second.
 
-    Hands back the first.
+    Hands back the first, and whether any has come, if only when all commands had exited.
     """
     stopped_by, stopped_at = 0, -math.inf
-    is_over = False
+    is_over = is_hurried = False
     last_words_end = math.inf  # only a signal limits them
     at_once, passing_on, watching = trio.CancelScope(), trio.CancelScope(), trio.CancelScope()
 
@@ -512,6 +537,7 @@ async def _run_group(
             await nursery.start(run)  # a signal that comes meanwhile is kept
             while True:
                 number = await next_signal()
+                is_hurried = True
                 received = SignalReceived(number)
                 if is_over:
                     end = trio.current_time() + _LAST_WORDS
@@ -527,15 +553,15 @@ async def _run_group(
                 elif number != signal.SIGHUP:  # sent twice: by the terminal and the shell
                     at_once.cancel(reason="a second signal")
                     last_words_end = trio.current_time()
-    return stopped_by
+    return stopped_by, is_hurried
 
 
 @contextlib.asynccontextmanager
 async def _signals() -> AsyncGenerator[Callable[[], Awaitable[int]]]:
     """Hand out a function that waits for the next signal to stop us.
 
-    One that comes later is ignored: all that is left to do then is to exit, which takes Python a
-    while, and the exit status is known.
+    A signal that comes after this block is ignored: all that is left to do is to exit, which takes
+    Python a while, and the exit status is known.
     """
     # In the background of a script SIGINT is ignored, and under nohup SIGHUP: let it be so,
     # for the commands as well, which inherit it.
@@ -552,8 +578,6 @@ async def _signals() -> AsyncGenerator[Callable[[], Awaitable[int]]]:
         for number in noted:  # before the receiver was there
             signal.raise_signal(number)
         yield functools.partial(anext, arrivals)
-    for _ in range(2):  # one may be on its way to the receiver
-        await trio.lowlevel.checkpoint()
     for each in wanted:
         signal.signal(each, signal.SIG_IGN)
 

@@ -218,14 +218,10 @@ def check_cause(error: BaseException | None) -> None:
 def refuse_parameters(function: Callable[..., object]) -> None:
     """Refuse what cannot be called without arguments."""
     if (error := _why_not(function)) is not None:
-        raise needs_arguments(function, error)
-
-
-def needs_arguments(function: Callable[..., object], error: TypeError) -> TypeError:
-    return TypeError(
-        f"{default_name(function)} is called without arguments, and that fails: {error}; use "
-        "functools.partial(function, argument)"
-    )
+        raise TypeError(
+            f"{default_name(function)} is called without arguments, and that fails: {error}; use "
+            "functools.partial(function, argument)"
+        )
 
 
 def unique_name(names: dict[str, int], execute: Callable[..., object], name: str | None) -> str:
@@ -364,8 +360,8 @@ def _why_not(function: Callable[..., object], *arguments: object) -> TypeError |
     try:
         signature = inspect.signature(function, follow_wrapped=False)  # it is what will be called
     except (TypeError, ValueError):  # built-in functions need not tell
-        inside = _inside(function)
-        if inside is not function and _tells_what_it_takes(inside):
+        # What derives from it may call it in its own way.
+        if type(function) is functools.partial and _tells_what_it_takes(_inside(function)):
             return TypeError("it does not take the arguments that functools.partial gives it")
         return None
     try:

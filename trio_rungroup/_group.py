@@ -215,8 +215,8 @@ class RunGroup:
         the error of the first exit (`None` after a clean one), which it is not to raise: that
         would change the error's traceback, and make it a later error as well. It may be async;
         then the next interrupt waits for it, and the grace bounds it as it bounds the actor.
-        (Without a grace, a cancellation of `run()` ends it at its first checkpoint: give one that
-        has work to do a grace.) It must not block the thread: everything would wait for it, Ctrl-C
+        (Without a grace, a cancellation of `run()` ends it at its first checkpoint: if it has work
+        to do, give it a grace.) It must not block the thread: everything would wait for it, Ctrl-C
         included. If it raises, its actor is cancelled at once. Without an interrupt
         the actor is cancelled, and so is what it awaits in a `finally`. Go: `Group.Add`.
 
@@ -805,7 +805,7 @@ class Run:
     def take_request(
         self, error: BaseException | None, *, begins: bool, who: str = _CALLER
     ) -> None:
-        """Act on a request to stop: a cancellation from outside, or Ctrl-C; `None` is none."""
+        """Act on a request to stop: a cancellation from outside, or Ctrl-C. `None`: none."""
         if error is None:
             return
         reason = _CANCELLED_OUTSIDE
@@ -995,6 +995,9 @@ class Run:
 
     def let_go(self) -> None:
         """Hold no error any more, and no value, which may lead to one."""
+        # First: what is dropped below may be somebody's, whose __del__ looks at all that are here.
+        # Where the stack is too full to open a nursery, there is none.
+        runs_under_way.pop(getattr(self, "nursery", None), None)
         self.returned = self.raised = self.cause = None
         self.bare = self.error = self.stray = self.value = None
         for name in self.started_values:  # a second started() is still refused by the name
@@ -1002,8 +1005,6 @@ class Run:
         del self.record, self.facts, self.actors
         self.task_status = trio.TASK_STATUS_IGNORED  # which has the values, too
         self.watch = None  # which refers to this
-        # Where the stack is too full to open a nursery, there is none.
-        runs_under_way.pop(getattr(self, "nursery", None), None)
 
     # ---- seldom: a start that is reported, or that Ctrl-C held up ----
 

@@ -181,15 +181,15 @@ class Record:
         return _repr(self, "actors", "first", "reason", "stopped", "ended", "how")
 
     def now(self) -> float:
-        """Tell how many seconds ago the run began. Only inside `trio.run`."""
+        """Tell how many seconds ago the run began. Only inside the `trio.run` that it is in."""
         return trio.current_time() - self.start
 
     @property
     def end(self) -> float:
         """Where the timeline ends: the end of the run, or now if it is still going.
 
-        Outside the `trio.run` that it is in, where nobody can ask its clock: the last moment in the
-        record.
+        Outside the `trio.run` that it is in, where nobody can ask its clock, and in a copy by
+        pickle: the last moment in the record.
         """
         if self.ended is not None:
             return self.ended

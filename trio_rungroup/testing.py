@@ -29,7 +29,6 @@ from ._checks import (
     check_interrupt,
     close_coroutine,
     default_name,
-    needs_arguments,
     refuse_parameters,
     to_await,
 )
@@ -337,12 +336,13 @@ class _Trial(trio.abc.Instrument):
         with trio.CancelScope(shield=True):
             self.cancel_all()
             have_exited = await self.have_exited()
-            if not have_exited and not self.interrupted:
+            if not have_exited and not self.interrupted and self.interrupt is not None:
                 # It may be waiting for a thread that must not be abandoned, but can be told.
                 self.call_interrupt(None)
                 have_exited = await self.have_exited()
                 self.cancel_all()  # an async interrupt, too
-            self.fault, self.cause = fault, cause
+            if not isinstance(self.cause, KeyboardInterrupt):
+                self.fault, self.cause = fault, cause
             self.forced = not have_exited
             while self.forced and [life for life in self.lives if not life.end()]:
                 with self.patience(_LAST_TURNS_TIME):
@@ -399,10 +399,12 @@ class _Life:
                 try:
                     result = self.function()
                 except TypeError as error:
-                    traceback = traceback_of(error)
-                    if traceback is None or traceback.tb_next is not None:
-                        raise  # not by the call, but by what it has called
-                    self.misuse = needs_arguments(self.function, error)
+                    if not _is_by_the_call(error):
+                        raise
+                    name = default_name(self.function)
+                    self.misuse = TypeError(
+                        f"{name} is called without arguments, and that fails: {error}"
+                    )
                     return
                 try:
                     coroutine = as_coroutine(result, self.function)
@@ -414,7 +416,7 @@ class _Life:
         except BaseException as error:
             if error is self.given and isinstance(error, trio.Cancelled):
                 return  # it has not failed, as in a group
-            if not self.doomed and _is_for_the_check(error):
+            if not self.doomed and _may_be_ctrl_c(error):
                 raise
             self.error = error  # an exit like any other
 
@@ -455,13 +457,14 @@ async def _cancelled() -> trio.Cancelled | None:
         del example
 
 
-def _is_for_the_check(error: BaseException) -> bool:
-    """Tell whether a cancellation from outside is in it, or what may have been Ctrl-C."""
-    group = BaseExceptionGroup("", [error])
-    if group.subgroup(KeyboardInterrupt) is not None:
-        return True
-    is_cancelled = trio.current_effective_deadline() == -math.inf  # else it is an old one
-    return is_cancelled and group.subgroup(trio.Cancelled) is not None
+def _may_be_ctrl_c(error: BaseException) -> bool:
+    return BaseExceptionGroup("", [error]).subgroup(KeyboardInterrupt) is not None
+
+
+def _is_by_the_call(error: TypeError) -> bool:
+    """Tell whether it was raised where the caller stands, and not in what it has called."""
+    traceback = traceback_of(error)
+    return traceback is not None and traceback.tb_next is None
 
 
 def _is_alive(task: trio.lowlevel.Task) -> bool:
