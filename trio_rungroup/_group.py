@@ -706,9 +706,8 @@ class Run:
         elif type(raised) is trio.Cancelled or (error := without_cancelled(raised)) is None:
             how = "cancelled"
         else:
-            how = facts.how[index] = (
-                "raised"  # before keep_error() logs: a handler may read the record
-            )
+            # Before keep_error() logs: a handler of that may read the record.
+            how = facts.how[index] = "raised"
             facts.errors[index] = raised = error
             settles = before_stop or self.is_cancelled_from_outside(index)
             self.keep_error(self.who(index), error, settles=settles, begins=before_stop)
