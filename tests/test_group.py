@@ -3029,6 +3029,9 @@ async def test_promise_15_a_stop_that_began_on_a_full_stack_goes_on_with_the_nex
                 deep(levels - spared, outside.cancel if way == "cancel" else group.interrupt)
             except RecursionError:
                 failed += 1
+            for fewer in range(15):  # these fail at first, and change nothing
+                with contextlib.suppress(RecursionError):
+                    deep(levels - fewer, group.interrupt)
             group.interrupt()
             with trio.fail_after(5):
                 while nursery.child_tasks:
@@ -4259,9 +4262,6 @@ class Incomparable(type):
 
 class Unhashable(type):
     __hash__: Any = None
-
-    def __eq__(cls, other: object) -> bool:
-        return cls is other
 
 
 @pytest.mark.parametrize("metaclass", [Incomparable, Unhashable])

@@ -762,14 +762,13 @@ class Run:
         So an actor whose sleep ends in this very tick can still exit. To carry it out at once would
         make a run of two actors 7 % faster, and cancel that one.
         """
-        had_begun = self.stopped
+        facts, record = self.facts, self.record
+        before = self.stopped, facts.first, record.stopped, record.reason
         self.begin_stop(cause, first, reason)
         try:
             self.wake()  # also if it had begun: a cancel that failed has not woken us
         except BaseException:  # where the stack is full: as if not called, so the next call counts
-            self.stopped = had_begun
-            if not had_begun:
-                self.facts.first = self.record.stopped = self.record.reason = None
+            self.stopped, facts.first, record.stopped, record.reason = before
             raise
 
     def begin_stop(
