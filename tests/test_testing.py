@@ -547,62 +547,57 @@ async def test_a_thread_that_cannot_be_abandoned_is_waited_for() -> None:
     timer.join()
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-def test_a_thread_that_must_not_be_abandoned_is_told_when_all_is_over(*, is_async: bool) -> None:
-    made = list[threading.Event]()
+class Threads:
+    """Actors whose threads must not be abandoned, but stop when told; the last fails then."""
 
-    def factory() -> Pair:
+    def __init__(self, failure: BaseException, *, is_async: bool) -> None:
+        self.failure = failure
+        self.is_async = is_async
+        self.made: list[threading.Event] = []
+
+    def factory(self) -> Pair:
         stopping = threading.Event()
-        made.append(stopping)
+        self.made.append(stopping)
 
         async def block() -> None:
             await trio.to_thread.run_sync(stopping.wait)
 
         def interrupt(_: BaseException | None) -> None:
             stopping.set()
-            if len(made) == 3:
-                raise ValueError("too late to matter")
+            if len(self.made) == 3:
+                raise self.failure
 
-        async def async_interrupt(_: BaseException | None) -> None:
+        async def async_interrupt(error: BaseException | None) -> None:
             await trio.sleep(SHORT / 10)
-            stopping.set()
-            await trio.sleep_forever() if len(made) == 3 else None
+            interrupt(error)
 
-        return block, async_interrupt if is_async else interrupt
+        return block, async_interrupt if self.is_async else interrupt
 
-    def set_all() -> None:  # pragma: no cover - if it hung
-        for each in made:
-            each.set()
+    def check(self) -> None:
+        def set_all() -> None:  # pragma: no cover - if it hung
+            for each in self.made:
+                each.set()
 
-    give_up = threading.Timer(30, set_all)
-    give_up.start()
+        give_up = threading.Timer(30, set_all)
+        give_up.start()
+        try:
+            trio.run(functools.partial(check_actor, self.factory, timeout=SHORT))
+        finally:
+            assert give_up.is_alive()
+            give_up.cancel()
+            give_up.join()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_thread_that_must_not_be_abandoned_is_told_when_all_is_over(*, is_async: bool) -> None:
     with pytest.raises(AssertionError, match=OBEYS + WAITS) as caught:
-        trio.run(functools.partial(check_actor, factory, timeout=SHORT))
+        Threads(ValueError("too late to matter"), is_async=is_async).check()
     assert caught.value.__cause__ is None
-    assert give_up.is_alive()
-    give_up.cancel()
-    give_up.join()
 
 
 def test_ctrl_c_while_it_is_told_is_not_lost() -> None:
-    made = list[threading.Event]()
-
-    def factory() -> Pair:
-        stopping = threading.Event()
-        made.append(stopping)
-
-        async def block() -> None:
-            await trio.to_thread.run_sync(stopping.wait)
-
-        def interrupt(_: BaseException | None) -> None:
-            stopping.set()
-            if len(made) == 3:
-                raise KeyboardInterrupt
-
-        return block, interrupt
-
     with pytest.raises(KeyboardInterrupt):
-        trio.run(functools.partial(check_actor, factory, timeout=SHORT))
+        Threads(KeyboardInterrupt(), is_async=False).check()
 
 
 async def test_an_actor_that_does_not_stop_is_told_once() -> None:
