@@ -19,7 +19,7 @@ from trio_rungroup import RunGroup
 logging.getLogger("trio_rungroup").addHandler(logging.NullHandler())  # an answer may have a grace
 
 _SEVERAL_AT_ONCE = (  # what `add` says of several actors
-    r"RunGroup\.add\(\) takes from|of type (list|tuple|set)\b"
+    r"RunGroup\.add\(\) takes from|RunGroup\.__init__\(\) takes|of type (list|tuple|set)\b"
     r"|the interrupt \S*(server|ticker|job|watchdog) is"
 )
 
@@ -37,8 +37,11 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
         hint += "make_group; and make_group ends with `return group`."
         verdict((False, "make_group is handed over as a function", hint))
         return
+    again = None
     try:
         group = make_group()
+        if isinstance(group, RunGroup):
+            again = make_group()
     except NotImplementedError:
         group = None
         hint = "replace `raise NotImplementedError` by your own lines; the last is `return group`."
@@ -68,6 +71,10 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
         group.close()
     if not isinstance(group, RunGroup):
         verdict((False, "make_group() returns a RunGroup", hint))
+        return
+    if again is group:
+        hint = "it returned the same group again: make a new RunGroup() inside the function."
+        verdict((False, "make_group() returns a new RunGroup", hint))
         return
     has_run = group.record is not None
     if has_run:
@@ -99,7 +106,12 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
         (
             first is not None and first.name.split(".")[-1] == "watchdog",
             "the watchdog is the first to exit",
-            f"the first is {first.name if first else 'nobody'}. When does each return or raise?",
+            (
+                "somebody goes round in circles: `await trio.sleep(1.6)` waits."
+                if outcome.spins
+                else f"the first is {first.name if first else 'nobody'}. When does each return or "
+                "raise?"
+            ),
         ),
         (
             math.isclose(exited, 1.6),

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import trio
-from helpers import STUB_IS_LEFT, Attempt, attempt, leaves_of, verdict, why_it_failed
+from helpers import STUB_IS_LEFT, Attempt, attempt, leaves_of, shortly, verdict, why_it_failed
 
 Function = Callable[[], Awaitable[Any]]
 Collect = Callable[[list[Function]], Awaitable[Any]]
@@ -55,7 +55,11 @@ def check(collect: Collect) -> None:
         copy = list(outcome.value) if isinstance(outcome.value, list) else outcome.value
         return attrs.evolve(outcome, value=copy)  # a later call may append to the same list
 
-    three = [functools.partial(work, s, r) for s, r in zip(_SECONDS, _RESULTS, strict=True)]
+    def bring(seconds: float, result: Any) -> Function:
+        # With a name, for those who print it.
+        return functools.update_wrapper(functools.partial(work, seconds, result), work)
+
+    three = [bring(s, r) for s, r in zip(_SECONDS, _RESULTS, strict=True)]
     outcome = attempt_on(three)
     if outcome.not_written:
         hint = "replace `raise NotImplementedError` by a nursery; start_soon once per function. "
@@ -66,12 +70,12 @@ def check(collect: Collect) -> None:
         verdict((False, "it comes back", _why_nothing(outcome, [])))
         return
     called = sorted(calls)
-    one, two = (functools.partial(work, seconds, f"{seconds} s") for seconds in (1.03, 2.05))
+    one, two = (bring(seconds, f"{seconds} s") for seconds in (1.03, 2.05))
     twice = attempt_on([two, count, one, count])
     nothing = attempt_on([])
-    bring_little = [functools.partial(work, 1, result) for result in _LITTLE]
+    bring_little = [bring(1, result) for result in _LITTLE]
     little = attempt_on(bring_little)
-    failed = attempt_on([fail, functools.partial(work, 3.07, "slow")])
+    failed = attempt_on([fail, bring(3.07, "slow")])
     if any(map(inspect.iscoroutine, _as_list(outcome.value) or ())):
         for each in (outcome, twice, little, failed):
             _close(each.value)
@@ -177,6 +181,8 @@ def _why_nothing(outcome: Attempt, called: list[str]) -> str:
             "a list was called like a function. The first line is `async def collect(functions)`, "
             "without a star; call each of `functions`, and read a list with `results[i]`."
         )
+    if outcome.error is not None and isinstance(leaves_of(outcome.error)[0], IndexError):
+        return f"{shortly(leaves_of(outcome.error)[0])}. {_MORE_PLACES}"
     if outcome.error is not None:
         return why_it_failed(outcome.error)
     return "it returned None. Is there a `return`, and is it after the nursery's block?"
@@ -197,7 +203,12 @@ def _why_not_called(called: list[str]) -> str:
             f"only {', '.join(called)} was called. Does a `return` or `break` end the loop too "
             "soon? It stands after the loop, and after the nursery's block."
         )
-    return f"called were: {', '.join(called) or 'none'}."
+    if not called:
+        return (
+            "no function was called. A bare call such as `one(i, f)` only makes an object: write "
+            "`nursery.start_soon(one, i, f)`."
+        )
+    return f"called were: {', '.join(called)}."
 
 
 def _why_not_in_order(outcome: Attempt) -> str:
@@ -212,7 +223,10 @@ def _why_not_in_order(outcome: Attempt) -> str:
             "nursery ends by itself when the last child has."
         )
     if _as_list(outcome.value) == [None] * len(_RESULTS):
-        return f"start_soon gives back nothing; each child writes down its result. {_TOO_EARLY}"
+        return (
+            f"start_soon gives back nothing; each child writes down its result. {_TOO_EARLY} And "
+            "`results = ...` in a child makes a local name: write `results[i] = ...`."
+        )
     if _as_list(outcome.value) == ["quick", "middle", "slow"]:
         return "that is the order in which they were done. Give each result a place of its own."
     if _as_list(outcome.value) is None and outcome.error is None:

@@ -35,6 +35,8 @@ class _Scene:
     work_takes: float = 1.03  # an odd time: who looks now and then is late, and never by chance not
     error: Exception | None = None
     limit: float = math.inf  # of the scope around the call
+    in_a_nursery: bool = False  # where the work is done
+    clean_up_error: Exception | None = None
 
     outcome: Attempt = attrs.field(init=False)
     began: float | None = None  # the clean-up
@@ -44,7 +46,11 @@ class _Scene:
     caught: bool = False  # the scope got its cancellation back
 
     async def work(self) -> str:
-        await trio.sleep(self.work_takes)
+        if self.in_a_nursery:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep, self.work_takes)
+        else:
+            await trio.sleep(self.work_takes)
         if self.error is not None:
             raise self.error
         return "result"
@@ -57,6 +63,8 @@ class _Scene:
         self.began = trio.current_time()
         await trio.sleep(self.clean_up_takes)
         self.done = trio.current_time()
+        if self.clean_up_error is not None:
+            raise self.clean_up_error
 
     async def play(self, with_clean_up: WithCleanUp) -> Any:
         with trio.move_on_after(self.limit) as scope:
@@ -75,13 +83,15 @@ def check(with_clean_up: WithCleanUp) -> None:
     error = WorkError("no network")
     bad = _Scene(clean_up_takes=0.57, error=error)
     cancelled = _Scene(clean_up_takes=1.57, work_takes=9, limit=1)
+    deep = _Scene(clean_up_takes=0.57, work_takes=9, limit=1, in_a_nursery=True)
+    fails = _Scene(clean_up_takes=0.57, clean_up_error=WorkError("no permission"))
     stuck = _Scene(clean_up_takes=_HANGS, work_takes=9, limit=1)
     stuck_after_good = _Scene(clean_up_takes=_HANGS)
     stuck_after_bad = _Scene(clean_up_takes=_HANGS, error=error)
     cut = _Scene(clean_up_takes=1.57, limit=1.5)
     cut_after_bad = _Scene(clean_up_takes=1.57, limit=1.5, error=error)
     stucks, cuts = (stuck, stuck_after_good, stuck_after_bad), (cut, cut_after_bad)
-    for scene in (good, bad, cancelled, *stucks, *cuts):
+    for scene in (good, bad, cancelled, deep, fails, *stucks, *cuts):
         scene.outcome = attempt(functools.partial(scene.play, with_clean_up))
         if scene.outcome.spins:  # and would in the others, too, which takes its time
             verdict((False, "it comes back", f"{scene.outcome}. {_NO_OTHER_WAIT}"))
@@ -119,6 +129,14 @@ def check(with_clean_up: WithCleanUp) -> None:
                 else "Call it in `finally` only, which comes in any case."
                 if cancelled.calls > 1
                 else "Is the work in the shield, too?"
+            ),
+        ),
+        (
+            deep.began == 1 and deep.caught,
+            "also where the work has a nursery inside",
+            (
+                f"cancelled at 1 s; the clean-up {_did(deep)}. A cancelled nursery raises a group "
+                "of `Cancelled`, which `except trio.Cancelled` does not catch. `finally` sees all."
             ),
         ),
         (
@@ -172,6 +190,11 @@ def check(with_clean_up: WithCleanUp) -> None:
             "it was swallowed, or something else came out. Let `Cancelled` through, or `raise`.",
         ),
         (
+            fails.calls == 1,
+            "a clean-up that fails is not done again",
+            f"it failed, and {_did(fails)}. Call it in `finally` only, not in the `try`.",
+        ),
+        (
             _is(max(good.outcome.ended, bad.outcome.ended), 1.6),
             "a clean-up that is done keeps nobody waiting",
             (
@@ -200,10 +223,12 @@ def _quietly(scene: _Scene) -> str:
 
 def _why_no_error(scene: _Scene, error: WorkError) -> str:
     outcome = scene.outcome
-    if scene.calls == 0:
+    if scene.calls == 0 and outcome.error is error:
         return " `finally` comes after an error, too."
     if outcome.error is error or outcome.hangs:
         return ""
+    if "single 'with' block" in str(outcome.error):
+        return " A scope can be entered once: make a new one in each call."
     if repr(outcome.error) == repr(error):
         return _A_COPY
     if outcome.error is not None and error in leaves_of(outcome.error):

@@ -20,6 +20,7 @@ from helpers import (
     a_task_swallows,
     attempt,
     leaves_of,
+    shortly,
     show,
     until_cancelled,
     verdict,
@@ -63,6 +64,7 @@ class _Job:
         self.tidies_up, self.then_fails = tidies_up, then_fails
         self.ended: float | None = None
         self.calls = 0
+        self.__name__ = "job"  # for those who print it
 
     def __call__(self) -> Awaitable[None]:
         self.calls += 1
@@ -114,6 +116,12 @@ class _Scene:
         own = [leaf for leaf in leaves_of(raised) if not self._is_of_a_job(leaf)] if raised else []
         if own and (_WORDS in str(own[0]) or isinstance(own[0].__cause__, JobError)):
             return f"{why_it_failed(own[0], raised)} {_THE_VERY_OBJECT}"
+        if own and "'_Job' object is not iterable" in str(own[0]):
+            return _hint_for_no_answer(outcome)
+        if own and isinstance(own[0], IndexError) and self.first is None:
+            return (
+                f"{shortly(own[0])}: nobody has failed, so there is no error: `if errors:` first."
+            )
         if own:
             return why_it_failed(own[0], raised)
         if isinstance(raised, BaseExceptionGroup):
@@ -148,7 +156,8 @@ class _Scene:
         if not on_time:
             how = ""
             if outcome.ended == max(job.seconds for job in self.jobs):  # nobody was cancelled
-                how = " Is it `cancel()`, with brackets, of the nursery in which all run?"
+                how = " Is it `cancel()`, with brackets, of the nursery in which all run? Or is "
+                how += "there a shield?"
             return (
                 f"it came back at {outcome.ended:g} s instead of {self.at:g} s. All run at the "
                 f"same time; the first error, and nothing else, cancels the nursery's scope.{how}"
@@ -183,7 +192,7 @@ def _why_no_error(outcome: Attempt) -> str:
     return (
         "nothing was raised: the error is lost. Is your `raise` after the nursery's block? In the "
         "block it comes before any task has run. And a plain assignment in a task makes a local "
-        "name: use `nonlocal`, or append to a list."
+        "name: use `nonlocal`, or append to a list. What a task returns goes nowhere."
     )
 
 
@@ -192,7 +201,7 @@ def _hint_for_no_answer(outcome: Attempt) -> str:
         return f"{outcome}. You need no loop that looks again and again."
     if outcome.hangs:
         return f"{outcome}. The end of the nursery waits for all; you need no other wait."
-    return f"{outcome}. The first line is `async def first_error(*async_fns)`."
+    return f"{outcome}. The first line is `async def first_error(*async_fns)`, with the star."
 
 
 def check(first_error: FirstError) -> None:

@@ -69,6 +69,10 @@ class _Runner:
     gone: float | None = None
     calls: int = 0
 
+    @property
+    def __name__(self) -> str:  # for those who print it
+        return self.name
+
     async def __call__(self) -> str | None:
         self.calls += 1
         try:
@@ -93,7 +97,7 @@ _A_LOCAL_NAME = (
 def check_race(race: Race) -> None:
     """Let `race` run some races; print what is right and what is not, with a hint."""
     demands: list[tuple[object, str, str]] = []
-    cancel = "The winner's task calls nursery.cancel_scope.cancel()."
+    cancel = "The winner's task calls nursery.cancel_scope.cancel(). Or is there a shield?"
     for what, at, hint, hare, losers in (
         ("a hare and a tortoise", 1.0, cancel, _hare(), [_Runner("tortoise", 3.5)]),
         ("a hare alone", 1.0, cancel, _hare(), []),
@@ -155,6 +159,8 @@ def check_race(race: Race) -> None:
             yours += "`start_soon` for each, and await none of them in the loop."
         elif isinstance(outcome.error, LookupError):
             yours = f"{outcome}: no value was written down before the end. {_A_LOCAL_NAME}"
+        elif "race() takes" in str(outcome.error):
+            yours = f"{outcome}. The first line is `async def race(*async_fns)`, with the star."
         elif outcome.error is not None and not outcome.hangs:  # nobody in the race raises
             yours = why_it_failed(outcome.error)
         all_gone = gone == [1.0, *(at for _ in losers)]
@@ -357,6 +363,8 @@ class _Replay:
             )
         if "interrupt() missing 1 required" in str(self.own_error):
             return "an interrupt takes the error of the first exit: `await interrupt(error)`."
+        if self.own_error is not None and isinstance(self.own_error.__cause__, TraceError):
+            return "a new error came out: raise the first one itself, that very object."
         if self.own_error is not None:
             return why_it_failed(self.own_error, error)
         if not any(event[0] == "exit" for event in ours) and told:
@@ -417,6 +425,11 @@ class _Replay:
                 "the interrupts come too late, when all have exited: wait for the event inside the "
                 "nursery's block, and call them there."
             )
+        if self.is_of_an_earlier_call:
+            return (
+                "that is the error of an earlier call. Keep nothing from one call to the next: "
+                "make your list inside of `run_group`."
+            )
         if len(told) > len(set(told)) and len(told) == len(everybody):
             return (
                 f"interrupt {told[-1]} was called {told.count(told[-1])} times, and another one "
@@ -468,15 +481,10 @@ class _Replay:
                 "the interrupts are called one at a time: each is awaited before the next one "
                 "begins, and nobody else waits for them."
             )
-        if self.is_of_an_earlier_call:
-            return (
-                "that is the error of an earlier call. Keep nothing from one call to the next: "
-                "make your list inside of `run_group`."
-            )
         if error is None and self.outcome.value is None and self.trace["result"] is not None:
             return (
                 "nothing came out. After the nursery's block, raise what the first one raised; "
-                "return what it returned."
+                "return what it returned. (The first in time: is it the first of your list, too?)"
             )
         if isinstance(self.outcome.value, tuple):
             return (
@@ -536,10 +544,18 @@ async def _nothing(error: BaseException | None) -> None:
     pass
 
 
-async def _cancelled_at_3_s(run_group: RunGroupFn) -> bool:
+async def _cancelled_at_3_s(run_group: RunGroupFn, first: tuple[Execute, Interrupt]) -> bool:
     with trio.move_on_after(3) as scope:
-        await run_group([(trio.sleep_forever, _nothing), (trio.sleep_forever, _nothing)])
+        await run_group([first, (trio.sleep_forever, _nothing)])
     return scope.cancelled_caught
+
+
+async def _one_second() -> None:
+    await trio.sleep(1)
+
+
+async def _fifty_seconds(error: BaseException | None) -> None:
+    await trio.sleep(50)
 
 
 def check(run_group: RunGroupFn) -> None:
@@ -566,14 +582,19 @@ def check(run_group: RunGroupFn) -> None:
     differing = [replay for replay in replays if not replay.same]
     if not differing:
         print(f"✓ all {count} traces: the same events in the same order, the same result")
-        outcome = attempt(_cancelled_at_3_s, run_group)
-        if outcome.value is not True or outcome.ended != 3:
-            print("  at the same time.\n✗ cancelled from outside at 3 s, it obeys")
-            show_hint(
-                f"none of Go's traces tests this, for nobody can cancel a goroutine; {outcome}. "
-                "Let `Cancelled` through, and put no shield around everything."
-            )
-            return
+        for what, first_actor in (
+            ("", (trio.sleep_forever, _nothing)),
+            (" while an interrupt takes its time", (_one_second, _fifty_seconds)),
+        ):
+            outcome = attempt(_cancelled_at_3_s, run_group, first_actor)
+            if outcome.value is not True or outcome.ended != 3:
+                print(f"  at the same time.\n✗ cancelled from outside at 3 s{what}, it obeys")
+                show_hint(
+                    f"none of Go's traces tests this, for nobody can cancel a goroutine; {outcome}."
+                    " Let `Cancelled` through, and put no shield around everything, nor around the "
+                    "interrupts."
+                )
+                return
         value = ValueError("the value")
 
         async def returns_it() -> ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import math
 import os
 import re
 import signal
@@ -101,6 +102,7 @@ class _Run:
     is_told: bool = True
     by_signal: bool = False  # and so by an error, as most groups are
     report_takes: float = 2.0
+    grace: float = math.inf
     began: list[float] = attrs.field(factory=list[float], init=False)
     done: list[float] = attrs.field(factory=list[float], init=False)
     is_pair: bool = attrs.field(default=False, init=False)
@@ -125,7 +127,7 @@ class _Run:
             self.passed_on = scope.cancelled_caught
             return
         group = RunGroup()
-        group.add(execute, interrupt, name="reporter")
+        group.add(execute, interrupt, name="reporter", grace=self.grace)
         self.is_actor = True
         group.add(self._stop, name="stop")
         with trio.move_on_after(_LONG) as limit, contextlib.suppress(SignalReceived):
@@ -194,6 +196,7 @@ def check(make_reporter: MakeReporter) -> None:
         asleep, busy, for_long = told
         cancelled = _Run(make_reporter, stop_at=50.5, is_told=False)
         stuck = _Run(make_reporter, stop_at=1.0, is_told=False, report_takes=_LONG / 2)
+        cut = _Run(make_reporter, stop_at=1.0, report_takes=_LONG / 2, grace=30.0)
     finally:
         _log.disabled = was_disabled
     if asleep.outcome.not_written:
@@ -228,8 +231,8 @@ def check(make_reporter: MakeReporter) -> None:
                 "ever: for what does it wait?"
                 if asleep.never_ends and asleep.exited is not None
                 else "does `execute` see what `interrupt` does? `stopping.set()` needs its "
-                "brackets; and a function that assigns to a name makes a new, local name. "
-                f"{asleep}"
+                "brackets; a function that assigns to a name makes a new, local name; and its "
+                f"argument may be None, if the first exit was a return. {asleep}"
                 if asleep.never_ends
                 else f"the interrupt has failed. {_why(asleep)} What it raises stops nobody: it "
                 "only has to tell `execute`."
@@ -318,11 +321,24 @@ def check(make_reporter: MakeReporter) -> None:
                 f"cancel anything. Cancelled at 1 s, {stuck.outcome}."
             ),
         ),
+        (
+            cut.how == "cancelled" or (cut.exited is not None and cut.exited < 31.0),
+            "so it does when it has been told, and the report hangs until the grace is over",
+            (
+                "`Cancelled` came out of report(), and was swallowed: it returned as if the report "
+                "were done. Let it through, or end the `except` block with `raise`."
+            ),
+        ),
     )
 
 
 def _why(run: _Run) -> str:
-    return "" if run.outcome.error is None else why_it_failed(run.outcome.error)
+    error = run.outcome.error
+    if error is None:
+        return ""
+    if run.interrupt_failed and "must derive from BaseException" in str(error):
+        return f"{error!r}: there may be no error to raise."
+    return why_it_failed(error)
 
 
 def _why_not_returned(*runs: _Run) -> str:

@@ -43,6 +43,7 @@ class _Run:
     stop_at: float
     fails: bool = False
     by_signal: bool = False  # and so by an error, as most groups are
+    grace: float = math.inf
     cancelled_at: float | None = None  # alone, without a group and without being told
     began: list[float] = attrs.field(factory=list[float], init=False)
     done: list[float] = attrs.field(factory=list[float], init=False)
@@ -73,7 +74,7 @@ class _Run:
                 await execute()
             self.passed_on = scope.cancelled_caught
             return
-        group.add(execute, interrupt, name="flusher")
+        group.add(execute, interrupt, name="flusher", grace=self.grace)
         self.is_actor = True
         group.add(self._stop, name="stop")
         with trio.move_on_after(_LONG) as limit:
@@ -138,6 +139,7 @@ def check(flusher: Flusher) -> None:
     fails_last = _Run(flusher, stop_at=0.5, fails=True)
     cancelled = _Run(flusher, stop_at=math.inf, cancelled_at=10.5)
     cut = _Run(flusher, stop_at=math.inf, cancelled_at=31.0)
+    cut_last = _Run(flusher, stop_at=10.5, grace=1.0)
     if idle.ended.not_written:
         hint = "make a trio.Event for the channel, and write the two functions around it. "
         hint += STUB_IS_LEFT
@@ -174,6 +176,8 @@ def check(flusher: Flusher) -> None:
                 "apart? `event.is_set()` needs its brackets. Or was the event set before? The "
                 f"interrupt is a function, `lambda error: cancel.set()`, not a call. {idle}"
                 if idle.how == "returned" and idle.began in ([0.0], [30.0])
+                else f"it does not wait between two flushes: is there an `await`? {idle}"
+                if idle.began[:2] == [0.0, 2.0]
                 else f"it flushes at once, and only then waits: turn that round. {idle}"
                 if idle.began[:1] == [0.0]
                 else f"with trio.move_on_after(30): await the event. {idle}"
@@ -290,6 +294,14 @@ def check(flusher: Flusher) -> None:
             (
                 "`Cancelled` came out of flush(), and was swallowed. Let it through, or end the "
                 f"`except` block with `raise`. Cancelled at 31 s, {cut.ended}."
+            ),
+        ),
+        (
+            cut_last.how == "cancelled" or len(cut_last.done) == 1,
+            "also when a grace ends the last flush",
+            (
+                "`Cancelled` came out of the last flush() and was swallowed: it returned as though "
+                "all were done. Let it through, or end the `except` block with `raise`."
             ),
         ),
     )

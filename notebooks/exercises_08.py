@@ -24,7 +24,7 @@ _FIRST, _SECOND = 0.5, 1.1  # seconds after which each of the two is interrupted
 _SOON = 2.0  # seconds that an interrupted one may take
 _MOST = 4.0  # seconds after which a step ends whoever makes it
 _PATIENCE = 25  # seconds that work may take which was there before
-_LONGEST_STEP = 10  # seconds in which nothing else can run: it waits without an `await`
+_LONGEST_STEP = 5  # seconds in which nothing else can run: it waits without an `await`
 _tokens = itertools.count()
 
 
@@ -84,6 +84,11 @@ def _check(stoppable: Stoppable, client: Client) -> None:
             trio.run(fails.run, _MOST, instruments=instruments)
     for run in (first, second, fails):
         run.end_what_is_left()
+    if isinstance(first.error, BlocksError):
+        hint = "nothing here may wait for the cluster but the future_actor: a call such as "
+        hint += f"`future.result()` or `stop.wait()` lets no other task run. {first.error}."
+        verdict((False, "it lets others run while it waits", hint))
+        return
     verdict(
         (
             first.steps_at_end + second.steps_at_end > 0,

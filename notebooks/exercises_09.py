@@ -35,7 +35,7 @@ MakeService: TypeAlias = Callable[[list[trio.SocketListener]], Any]
 
 _PATIENCE = 7.0  # seconds that the whole may take
 _TIME_FOR_AN_ANSWER = 2.0  # seconds
-_LONGEST_STEP = 5  # seconds in which nothing else can run: it waits without an `await`
+_LONGEST_STEP = 2  # seconds in which nothing else can run: it waits without an `await`
 _MOST_LINES = 50  # that it may print
 _GRACE = 1.0  # seconds, as the exercise wants it
 _GRACE_IS_OVER = "its grace has ended"  # the library's reason to cancel
@@ -220,7 +220,8 @@ class _Play:
     @property
     def is_soon_enough(self) -> bool:
         """Tell whether it ended about a grace after the signal; a busy machine may be late."""
-        late = 1.9 if self.group is not None and self.group.grace == _GRACE else 0.9
+        grace = None if self.group is None else self.group.grace
+        late = 0.9 if grace is None else 1.9 if grace <= _GRACE else 0.35
         return self.took is not None and 0 < self.took < _GRACE + late
 
     def __str__(self) -> str:
@@ -384,11 +385,13 @@ async def _is_let_in(port: int) -> bool:
 @contextlib.contextmanager
 def _sigterm_is_harmless() -> Iterator[None]:
     """Keep the kernel alive where nobody listens to the signal."""
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():  # a run that is broken off leaves its own
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -115,7 +115,8 @@ def check(pipeline: Pipeline) -> None:
     many = _Scene([*range(_MANY)], lambda number: 1 + number % 2 / 2)
     failing = _failing()
     cancelled = _Scene([*_SECONDS], _SECONDS.__getitem__, limit=2.25)
-    scenes = [main, little, nothing, many, failing, cancelled]
+    late = _Scene([*_SECONDS], _SECONDS.__getitem__, limit=3.25)  # the last item is in work
+    scenes = [main, little, nothing, many, failing, cancelled, late]
     for scene in scenes:
         scene.play(pipeline)
         if main.outcome.spins:  # and would in the others, too, which takes its time
@@ -193,6 +194,12 @@ def check(pipeline: Pipeline) -> None:
             "cancelled from outside, it ends, and the cancellation comes out",
             _told(cancelled, "cancelled at 2.25 s, and ")
             + " Let `Cancelled` through, and put no shield around the work.",
+        ),
+        (
+            late.caught and late.outcome.ended == 3.25,
+            "also while the last item is in work",
+            _told(late, "cancelled at 3.25 s, and ")
+            + " A worker has swallowed `Cancelled`: let it through, and catch `Exception`.",
         ),
     )
 
@@ -285,6 +292,10 @@ def _why_nothing(scene: _Scene) -> str:
         return "EndOfChannel is how `receive()` says that it is over; `async for` just ends."
     if isinstance(leaf, trio.WouldBlock):
         return "WouldBlock: what ends in `_nowait` does not wait. Write `await` and `send`."
+    if "max_buffer_size" in str(leaf):
+        return "how much room has the channel? Say it: `trio.open_memory_channel(0)`."
+    if "MemorySendChannel" in str(leaf) or "'MemoryReceiveChannel' object has no" in str(leaf):
+        return "open_memory_channel gives the sending end first, and then the receiving one."
     if "async for" in str(leaf):
         return "the items are not a channel: go through them with a plain `for`."
     if "is not iterable" in str(leaf) and "Channel" in str(leaf):

@@ -18,6 +18,7 @@ import re
 import signal
 import textwrap
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
@@ -201,7 +202,11 @@ def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
         finally:
             ended = trio.current_time()
 
-    with _without_asyncio(), alarm_clock(_LONGEST_STEP) as instruments:
+    with (
+        _without_asyncio(),
+        mock.patch.object(time, "sleep", _sleep_elsewhere),
+        alarm_clock(_LONGEST_STEP) as instruments,
+    ):
         watched = _Watched(_MOST_STEPS_OF_AN_ATTEMPT, instruments)
         try:
             return Attempt(watched.run(main), None, ended)
@@ -217,6 +222,17 @@ def attempt(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Attempt:
     if watched.hangs:
         return Attempt(None, error, math.inf, hangs=True, spins=watched.spins)
     return Attempt(None, error, ended)
+
+
+_BLOCKS = "`time.sleep` lets no other task run: write `await trio.sleep(...)`"
+_sleep = time.sleep
+
+
+def _sleep_elsewhere(seconds: float) -> None:
+    """Refuse to block the event loop; sleep in a thread."""
+    if trio.lowlevel.in_trio_task():
+        raise RuntimeError(_BLOCKS)
+    _sleep(seconds)
 
 
 class BlocksError(BaseException):
@@ -356,7 +372,7 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
             "that starts a call: write `nursery.start_soon(one, f)`, the function and its "
             "arguments, not `start_soon(one(f))`."
         )
-    if text in (_CALLED_TOO_EARLY, _HAS_A_YIELD):
+    if text in (_CALLED_TOO_EARLY, _HAS_A_YIELD, _BLOCKS):
         return text
     if "stack corrupted" in text:
         return (
@@ -389,6 +405,8 @@ def why_it_failed(error: BaseException, whole: BaseException | None = None) -> s
         return f"{told}. An event is asked with `event.is_set()`, not with `if event:`."
     if re.search(r"object (Event|bool) can't be used in 'await'|'Event' object is not call", text):
         return f"{told}. Waiting for an event is `await event.wait()`."
+    if "object CancelScope can't be used in 'await'" in text:
+        return f"{told}. A limit is `with trio.move_on_after(3600):` around what waits."
     if "must derive from BaseException" in text:
         return (
             f"{told}. What you raise is no exception. Is it None, for want of an error? Write "

@@ -171,6 +171,38 @@ async def test_two_signal_actors_for_one_signal_are_refused() -> None:
     await group.run()
 
 
+def test_a_run_that_trio_breaks_off_keeps_no_signal_from_the_next() -> None:
+    # In a process of its own: what is left of such a run cannot be cleared away.
+    source = """
+import os, trio
+from trio_rungroup import RunGroup, signal_actor
+group = RunGroup()
+group.add(*signal_actor())
+async def main():
+    trio.lowlevel.spawn_system_task(breaks)
+    tasks.append(trio.lowlevel.current_root_task())
+    await group.run()
+async def breaks():
+    with trio.move_on_after(0.01):
+        await trio.lowlevel.wait_task_rescheduled(lambda _: 1 / 0)
+async def later():
+    with trio.move_on_after(0.01):
+        await another.run()
+tasks = []
+try:
+    trio.run(main)
+except trio.TrioInternalError:
+    another = RunGroup()
+    another.add(*signal_actor())
+    trio.run(later)
+    print(another.record.how, flush=True)
+    os._exit(0)
+"""
+    command = [sys.executable, "-c", source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("cancelled\n", "")
+
+
 async def test_signal_actor_refuses_what_is_no_signal() -> None:
     wrong: Any = "SIGTERM"
     with pytest.raises(TypeError, match=r"not 'SIGTERM'; write a member of signal\.Signals"):

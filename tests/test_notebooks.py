@@ -39,6 +39,7 @@ from trio_rungroup import RunGroup
 
 Cell: TypeAlias = dict[str, Any]
 
+really_sleep = time.sleep  # which an attempt replaces
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PACKAGE = Path(trio_rungroup.__file__).parent
@@ -3117,6 +3118,262 @@ _STEP_5 = """\
 
 SLIPS: list[tuple[str, str, str, str, list[str]]] = [
     (
+        "10 swallows the cancellation in its workers",
+        "check(pipeline)",
+        "async def pipeline(",
+        "async def pipeline(items, work, workers):\n"
+        "    results = []\n"
+        "    async def worker(receiving):\n"
+        "        try:\n"
+        "            async with receiving:\n"
+        "                async for item in receiving:\n"
+        "                    results.append(await work(item))\n"
+        "        except trio.Cancelled:\n"
+        "            return\n"
+        "    sending, receiving = trio.open_memory_channel(0)\n"
+        "    async with trio.open_nursery() as nursery:\n"
+        "        async with receiving:\n"
+        "            for _ in range(workers):\n"
+        "                nursery.start_soon(worker, receiving.clone())\n"
+        "        async with sending:\n"
+        "            for item in items:\n"
+        "                await sending.send(item)\n"
+        "    return results\n"
+        "async def another(",
+        ["✗ also while the last item is in work", "A worker has swallowed `Cancelled`"],
+    ),
+    (
+        "10 takes the ends in the wrong order",
+        "check(pipeline)",
+        "sending_items, items_to_do =",
+        "items_to_do, sending_items =",
+        ["gives the sending end first", "!plain `for`"],
+    ),
+    (
+        "10 does not say how much room there is",
+        "check(pipeline)",
+        "trio.open_memory_channel[Any](0)\n    sending_results",
+        "trio.open_memory_channel()\n    sending_results",
+        ["how much room has the channel?", "!_Spy"],
+    ),
+    (
+        "06 awaits a limit",
+        "check(make_reporter)",
+        "            with trio.move_on_after(3600):\n                await stopping.wait()",
+        "            await trio.move_on_after(3600)\n            await stopping.wait()",
+        ["`with trio.move_on_after(3600):` around what waits"],
+    ),
+    (
+        "06 is told by errors only",
+        "check(make_reporter)",
+        "        stopping.set()",
+        "        if error:\n            stopping.set()",
+        ["its argument may be None"],
+    ),
+    (
+        "06 raises in its interrupt",
+        "check(make_reporter)",
+        "        stopping.set()",
+        "        stopping.set()\n        raise error",
+        ["What it raises stops nobody", "!if error is not None"],
+    ),
+    (
+        "06 swallows the end of its grace",
+        "check(make_reporter)",
+        "            await report()\n",
+        "            try:\n                await report()\n            except BaseException:\n"
+        "                if stopping.is_set():\n"
+        "                    return\n                raise\n",
+        ["✗ so it does when it has been told", "was swallowed"],
+    ),
+    (
+        "07 swallows the end of its grace",
+        "check(flusher)",
+        "            await flush()\n",
+        "            try:\n                await flush()\n            except trio.Cancelled:\n"
+        "                if not last:\n                    raise\n",
+        ["✗ also when a grace ends the last flush", "was swallowed"],
+    ),
+    (
+        "07 forgets to await the event",
+        "check(flusher)",
+        "await cancel.wait()  # Go: case <-cancel",
+        "cancel.wait().close()",
+        ["is there an `await`?", "!turn that round"],
+    ),
+    (
+        "08 waits for the cluster itself",
+        "check(stoppable)",
+        "    return future_actor(\n        lambda: client.submit(work, stop, pure=False),\n",
+        "    async def execute():\n"
+        "        future = client.submit(work, stop, pure=False)\n"
+        "        stop.wait()\n"
+        "        return future.result()\n"
+        "    return (\n        execute,\n",
+        ["✗ it lets others run", "`future.result()`", "without an `await`", "!brackets"],
+    ),
+    (
+        "09 has a grace that is too long",
+        "check(make_service)",
+        "grace=1)",
+        "grace=1.5)",
+        ["a second"],
+    ),
+    (
+        "01 makes one group outside of the function",
+        "check(make_group)",
+        "def make_group() -> RunGroup:\n",
+        "once = RunGroup()\n\n\ndef make_group() -> RunGroup:\n    return once\n",
+        ["✗ make_group() returns a new RunGroup", "the same group again"],
+    ),
+    (
+        "01 makes one group outside of the function, and names what it adds",
+        "check(make_group)",
+        "def make_group() -> RunGroup:\n",
+        "once = RunGroup()\n\n\ndef make_group() -> RunGroup:\n"
+        "    once.add(trio.sleep_forever, name='a fifth')\n    return once\n",
+        ["✗ make_group() returns a RunGroup", "a fifth"],
+    ),
+    (
+        "01 hands all to the class",
+        "check(make_group)",
+        "group = RunGroup()",
+        "group = RunGroup(server, ticker, job)",
+        ["one `group.add(...)` for each actor"],
+    ),
+    (
+        "02 gives its list no places",
+        "check(collect)",
+        "[None] * len(functions)",
+        "[]",
+        ["IndexError", "as many places as there are functions", "!your own code"],
+    ),
+    (
+        "02 makes a local name",
+        "check(collect)",
+        "results[index] = await function()",
+        "results = await function()",
+        ["`results = ...` in a child makes a local name"],
+    ),
+    (
+        "02 calls without a nursery",
+        "check(collect)",
+        "nursery.start_soon(one, index, function)",
+        "one(index, function).close()",
+        ["A bare call such as `one(i, f)` only makes an object"],
+    ),
+    (
+        "03 catches Cancelled, but not a group of it",
+        "check(with_clean_up)",
+        "        return await work()\n    finally:\n        "
+        "with trio.move_on_after(2, shield=True):\n            await clean_up()\n",
+        "        result = await work()\n    except (Exception, trio.Cancelled):\n"
+        "        with trio.move_on_after(2, shield=True):\n"
+        "            await clean_up()\n        raise\n"
+        "    with trio.move_on_after(2, shield=True):\n"
+        "        await clean_up()\n    return result\n",
+        ["✗ also where the work has a nursery inside", "raises a group of `Cancelled`"],
+    ),
+    (
+        "03 cleans up once more after a clean-up that failed",
+        "check(with_clean_up)",
+        "        return await work()\n    finally:\n        "
+        "with trio.move_on_after(2, shield=True):\n            await clean_up()\n",
+        "        result = await work()\n        with trio.move_on_after(2, shield=True):\n"
+        "            await clean_up()\n        return result\n    except BaseException:\n        "
+        "with trio.move_on_after(2, shield=True):\n            await clean_up()\n        raise\n",
+        ["✗ a clean-up that fails is not done again", "in `finally` only"],
+    ),
+    (
+        "03 uses one scope for all calls",
+        "check(with_clean_up)",
+        "        with trio.move_on_after(2, shield=True):\n",
+        "        global once\n"
+        "        once = globals().get('once') or trio.CancelScope(shield=True)\n"
+        "        with once:\n",
+        ["make a new one in each call"],
+    ),
+    (
+        "03 blocks in its clean-up",
+        "check(with_clean_up)",
+        "            await clean_up()\n",
+        "            import time\n            await clean_up()\n            time.sleep(1.5)\n",
+        ["`time.sleep` lets no other task run"],
+    ),
+    (
+        "04 looks for an error where there is none",
+        "check(first_error)",
+        "    if errors:\n        raise errors[0]",
+        "    raise errors[0]",
+        ["`if errors:` first", "!your own code"],
+    ),
+    (
+        "04 has no star",
+        "check(first_error)",
+        "first_error(*async_fns:",
+        "first_error(async_fns:",
+        ["with the star", "!your own code"],
+    ),
+    (
+        "04 returns the error from the task",
+        "check(first_error)",
+        "                errors.append(error)\n",
+        "                return error\n",
+        ["What a task returns goes nowhere"],
+    ),
+    (
+        "04 calls its functions in a shield",
+        "check(first_error)",
+        "                await async_fn()\n",
+        "                with trio.CancelScope(shield=True):\n"
+        "                    await async_fn()\n",
+        ["there a shield?"],
+    ),
+    (
+        "05 has no star in its race",
+        "check_race(race)",
+        "race(*async_fns:",
+        "race(async_fns:",
+        ["`async def race(*async_fns)`, with the star", "!your own code"],
+    ),
+    (
+        "05 has its racers in a shield",
+        "check_race(race)",
+        "            results.append(await async_fn())\n",
+        "            with trio.CancelScope(shield=True):\n"
+        "                results.append(await async_fn())\n",
+        ["Or is there a shield?"],
+    ),
+    (
+        "05 keeps its list from call to call",
+        "check(run_group)",
+        "    exits: list[tuple[object, BaseException | None]] = []  # in order of time\n",
+        "    global exits\n    exits = globals().get('exits', [])\n",
+        ["that is the error of an earlier call"],
+    ),
+    (
+        "05 raises another error from the first",
+        "check(run_group)",
+        "        raise error\n",
+        "        raise RuntimeError('an actor failed') from error\n",
+        ["that very object", "!your own code"],
+    ),
+    (
+        "05 puts a shield around the interrupts",
+        "check(run_group)",
+        "            await interrupt(exits[0][1])\n",
+        "            with trio.CancelScope(shield=True):\n"
+        "                await interrupt(exits[0][1])\n",
+        ["✗ cancelled from outside at 3 s while an interrupt takes its time", "put no shield"],
+    ),
+    (
+        "05 blocks",
+        "check(run_group)",
+        "        exits.append((value, error))\n",
+        "        exits.append((value, error))\n        import time\n        time.sleep(0.05)\n",
+        ["`time.sleep` lets no other task run"],
+    ),
+    (
         "01 raises another error",
         "check(make_group)",
         'OSError("the disk is full")',
@@ -4302,6 +4559,29 @@ def test_an_answer_does_not_fill_the_notebook(monkeypatch: pytest.MonkeyPatch) -
 
 
 @once_is_enough
+def test_a_service_that_breaks_trio_spoils_no_later_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    exercises = module_of("exercises", "09")
+    source = with_a_slip("09", "await answer(stream)", "__import__('time').sleep(9)")
+    with monkeypatch.context() as patch:
+        # Two handlers block, and meanwhile the time is over that the whole may take.
+        patch.setattr(exercises, "_LONGEST_STEP", 0.3)
+        patch.setattr(exercises, "make_clock", functools.partial(trio.testing.MockClock, rate=30))
+        assert "The service did not end" in shown_for(exercises, "check(make_service)", source)
+    right = module_of("solution", "09").make_service
+    assert "All of it holds" in printed_by(exercises.check, right)
+
+
+@once_is_enough
+def test_a_handler_that_blocks_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    exercises = module_of("exercises", "09")
+    monkeypatch.setattr(exercises, "_LONGEST_STEP", 0.3)
+    source = with_a_slip("09", "await answer(stream)", "__import__('time').sleep(9)")
+    shown = " ".join(shown_for(exercises, "check(make_service)", source).split())
+    assert "for 0.3 s no other task could run" in shown
+    assert "listener_actor" not in shown
+
+
+@once_is_enough
 def test_an_answer_may_be_any_callable() -> None:
     for number, name in (("04", "first_error"), ("05", "run_group")):
         source = Path(module_of("solution", number).__file__ or "").read_text(encoding="utf-8")
@@ -4422,7 +4702,7 @@ def test_an_attempt_that_lets_no_other_task_run_is_ended(
     async def blocks() -> None:
         async with trio.open_nursery():
             if how == "sleeps":
-                time.sleep(30)  # noqa: ASYNC251 - the mistake
+                really_sleep(30)
             while True:
                 pass
 
@@ -4441,15 +4721,15 @@ def test_the_alarm_waits_until_python_does_not_swallow_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(helpers, "_LONGEST_STEP", 0.1)
 
     def called_by_the_collector(*_: object) -> None:
-        time.sleep(0.2)
+        really_sleep(0.2)
 
     def forgets() -> None:
         each = trio.Event()
-        weakref.finalize(each, time.sleep, 0.2)
+        weakref.finalize(each, really_sleep, 0.2)
         del each  # here that is called, and takes longer than the alarm waits
 
     def calls_for_ever() -> None:
-        weakref.finalize(forgets, time.sleep, 1000)()  # no callback
+        weakref.finalize(forgets, really_sleep, 1000)()  # no callback
 
     async def blocks(held_up: Callable[[], object]) -> None:
         held_up()
@@ -4478,7 +4758,7 @@ def test_the_alarm_does_not_break_trio_if_that_can_be_helped(
     done: list[str] = []
 
     def abort(_: object) -> trio.lowlevel.Abort:
-        time.sleep(0.2)
+        really_sleep(0.2)
         while for_ever:  # pragma: no cover - the alarm may ring before
             pass
         done.append("abort")

@@ -31,6 +31,7 @@ from ._checks import (
 )
 from ._errors import without_cancelled
 from ._record import describe, shorten
+from ._where import explains, in_thread
 
 Execute: TypeAlias = Callable[[], Awaitable[object]]
 Interrupt: TypeAlias = Callable[[BaseException | None], object]
@@ -39,7 +40,9 @@ _StreamT = TypeVar("_StreamT", bound=trio.abc.AsyncResource)
 _Listener: TypeAlias = trio.abc.Listener[Any]
 
 _log: Final = logging.getLogger("trio_rungroup")
-_taken: Final[set[int]] = set()  # the signals that a signal_actor is waiting for
+# The signals that a signal_actor is waiting for, each with its trio.run: one that breaks off with a
+# TrioInternalError leaves its own here.
+_taken: Final[set[tuple[trio.lowlevel.TrioToken, int]]] = set()
 _MOST_QUEUED: Final = 0xFFFF  # connections; what trio asks the kernel to queue
 _HAS_PROC: Final = Path("/proc/self/stat").exists()
 _LEADERLESS: Final = 10.0  # seconds that a process group has at most when its leader has exited
@@ -123,20 +126,22 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
                 "signal_actor() works only in the main thread, where Python receives signals: add "
                 "it to a group that runs there"
             )
-        if taken := _taken.intersection(wanted):
-            names = ", ".join(map(_name, sorted(taken)))
+        token = trio.lowlevel.current_trio_token()
+        taking = {(token, number) for number in wanted}
+        if taken := _taken & taking:
+            names = ", ".join(map(_name, sorted(number for _, number in taken)))
             raise RuntimeError(
                 f"another signal_actor is waiting for {names}; use one per signal, in the "
                 "outermost group"
             )
         with trio.open_signal_receiver(*wanted) as arrivals:
-            _taken.update(wanted)
+            _taken.update(taking)
             try:
                 # Not `async for`: the handlers have to be gone before anyone hears of it.
                 number = await anext(arrivals)
                 await _take_what_came_with_it(arrivals, len(wanted))
             finally:
-                _taken.difference_update(wanted)
+                _taken.difference_update(taking)
         raise SignalReceived(number)
 
     signal_actor.__qualname__ = "signal_actor"
@@ -234,7 +239,7 @@ def _refuse_shield(scope: trio.CancelScope) -> None:
 
 
 def process_actor(
-    command: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    command: str | os.PathLike[str] | Sequence[str | bytes | os.PathLike[str]],
     **options: Any,  # noqa: ANN401 - trio's to check
 ) -> tuple[Execute, Interrupt]:
     """Make an actor that runs a process, and its process group. POSIX only.
@@ -307,6 +312,8 @@ def process_actor(
             )
         if started is None:
             return
+        of_which = f" (process {started.pid})"
+        explains[trio.lowlevel.current_task()] = lambda place: place + of_which
         try:
             if interrupted:  # while it was being started
                 _ask_group(started)
@@ -437,8 +444,8 @@ def thread_actor(
     caller. When it has returned, trio keeps the idle thread for ten seconds, to use it again.
 
     The interrupt is called in the trio thread, possibly before the first line of the
-    function has run. So it should set what stays set: an event, a closed socket, an item in
-    a queue.
+    function has run. So it should set what stays set: an event, an item in a queue, a socket
+    that is shut down (to close it wakes no thread that waits for it).
 
     Cancellation:
         When the grace has expired, or from outside where there is none: a thread can only be
@@ -940,12 +947,20 @@ async def _raise(error: BaseException) -> NoReturn:
 
 
 async def _in_own_thread(function: Callable[[], object], what: str) -> object:
-    actor = shorten(trio.lowlevel.current_task().name)
+    task = trio.lowlevel.current_task()
+    actor = shorten(task.name)
     # Cancelled before the thread has begun: then none is abandoned.
     await trio.lowlevel.checkpoint_if_cancelled()
+    thread: list[int] = []
+
+    def run() -> object:
+        thread.append(threading.get_ident())
+        return function()
+
+    explains[task] = lambda place: (in_thread(thread[0]) if thread else None) or place
     try:
         return await trio.to_thread.run_sync(
-            function,
+            run,
             thread_name=f"{what} from {actor}",
             abandon_on_cancel=True,
             limiter=trio.CapacityLimiter(1),  # the shared one has 40 tokens for everybody

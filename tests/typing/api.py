@@ -41,7 +41,7 @@ async def main() -> None:
     group.add(report, reports_started=True)
     group.add(*signal_actor(), name="signals")
     group.add(*scope_actor(trio.CancelScope()))
-    group.add(*process_actor(["true"], cwd="/"), grace=10)
+    group.add(*process_actor(["true", b"word"], cwd="/"), grace=10)
     outer = RunGroup()
     outer.add(group.run, group.interrupt)
     group.add(interrupt)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
