@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import pickle
+import re
 import signal
 import stat
 import subprocess
@@ -420,6 +421,20 @@ async def test_the_interrupt_is_sigterm_and_death_by_it_a_clean_return() -> None
         await group.run()
     assert group.record is not None
     assert group.record.actors[0].how == "returned"
+
+
+async def test_the_warning_when_its_grace_ends_tells_which_process_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = "trap '' TERM; echo $$ > pid; exec sleep 60"
+    group = RunGroup()
+    group.add(*process_actor(script, shell=True, cwd=tmp_path), grace=0.01, name="stubborn")
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(group.run)
+            (pid,) = await until_written(tmp_path / "pid")
+            group.interrupt()
+    assert re.search(f"'stubborn' at .* in Process.wait \\(process {pid}\\)\n", caplog.text)
 
 
 async def test_death_by_sigkill_after_the_interrupt_is_a_clean_return_too(tmp_path: Path) -> None:

@@ -3861,18 +3861,47 @@ async def test_promise_17_an_actor_with_many_tasks_is_told_in_few_places(
     number: int,
     more: str,
 ) -> None:
+    lines = "".join(f"        if n == {n}: await trio.sleep(30)\n" for n in range(number))
+    shielded = "    with trio.CancelScope(shield=True):\n"
+    names: dict[str, Any] = {"trio": trio}
+    exec(f"async def somewhere(n):\n{shielded}{lines}", names)
+
     async def execute() -> None:
         async with trio.open_nursery() as nursery:
-            for _ in range(number):
-                nursery.start_soon(wait_here)
+            for n in range(number):
+                nursery.start_soon(names["somewhere"], n)
 
     group = RunGroup()
     group.add(execute, name="many")
     group.add(functools.partial(give, 1, None))
     await group.run()
-    assert caplog.text.count("in stubborn") == 4  # and the nursery itself
     (warning,) = caplog.messages
-    assert warning.endswith(f"in stubborn{more}")
+    assert (
+        len(set(re.findall(r"<string>:\d+ in somewhere", warning))) == 4
+    )  # and the nursery itself
+    assert warning.endswith(f"in somewhere{more}")
+
+
+async def test_promise_17_and_those_who_wait_in_the_same_place_together(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def is_stuck() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(30)
+
+    async def execute() -> None:
+        async with trio.open_nursery() as nursery:
+            for n in range(40):
+                nursery.start_soon(is_stuck if n == 20 else wait_here)
+
+    group = RunGroup()
+    group.add(execute, name="many")
+    group.add(functools.partial(give, 1, None))
+    await group.run()
+    (warning,) = caplog.messages
+    places = [re.split(r"\.| in ", place)[-1] for place in warning.split(", ")]
+    assert places[0] == "execute"
+    assert {*places[1:]} == {"stubborn (39 tasks)", "is_stuck"}
 
 
 async def test_promise_17_a_stop_within_10_s_says_nothing(

@@ -6,6 +6,7 @@ import contextvars
 import functools
 import logging
 import queue
+import re
 import select
 import socket
 import threading
@@ -193,6 +194,23 @@ async def test_it_stops_a_select_loop() -> None:
     assert received == [b"something"]
 
 
+async def test_where_a_thread_waits_is_told_also_if_no_function_of_the_users_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+    try:
+        group = RunGroup(grace=0.1)
+        group.add(*thread_actor(server.accept, nothing), name="worker")
+        group.add(functools.partial(trio.sleep, 0.1))
+        await group.run()
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        await thread_ends("accept")
+    [place] = re.findall("'worker' at (.*)", caplog.text)
+    assert re.fullmatch(r".*socket\.py:\d+ in socket\.accept \(in its thread\)", place)
+
+
 @pytest.mark.parametrize("how", ["grace", "outside"])
 async def test_a_thread_that_does_not_listen_is_abandoned_with_one_warning(
     how: str, caplog: pytest.LogCaptureFixture
@@ -222,7 +240,10 @@ async def test_a_thread_that_does_not_listen_is_abandoned_with_one_warning(
     finally:
         release.set()
         await thread_ends(deaf.__qualname__)
-    [message] = [text for _, _, text in caplog.record_tuples if "abandoned" in text]
+    if how == "grace":
+        place = f"'worker' at {__file__}:{deaf.__code__.co_firstlineno + 2} in {deaf.__qualname__}"
+        assert f"\n  {place} (in its thread)" in caplog.text
+    [message] = [text for _, _, text in caplog.record_tuples if "is abandoned" in text]
     assert message == (
         f"actor 'worker' is cancelled; its thread, which runs {deaf.__qualname__}, is abandoned"
     )

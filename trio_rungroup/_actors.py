@@ -951,13 +951,14 @@ async def _in_own_thread(function: Callable[[], object], what: str) -> object:
     actor = shorten(task.name)
     # Cancelled before the thread has begun: then none is abandoned.
     await trio.lowlevel.checkpoint_if_cancelled()
-    thread: list[int] = []
+    thread = 0
 
     def run() -> object:
-        thread.append(threading.get_ident())
+        nonlocal thread
+        thread = threading.get_ident()
         return function()
 
-    explains[task] = lambda place: (in_thread(thread[0]) if thread else None) or place
+    explains[task] = lambda place: in_thread(thread) or place
     try:
         return await trio.to_thread.run_sync(
             run,
