@@ -781,9 +781,16 @@ async def test_a_process_leads_a_group_and_reads_from_the_null_device(tmp_path: 
     out = tmp_path / "out"
     script = "import os, sys; print(os.getpid() == os.getpgid(0), repr(sys.stdin.read()))"
     group = RunGroup()
-    with out.open("wb") as file:
-        group.add(*process_actor(python(script), stdout=file, env={"A": "b"}))
-        await group.run()
+    (tmp_path / "in").write_text("for us")
+    ours = os.dup(0)
+    with (tmp_path / "in").open("rb") as to_read, out.open("wb") as file:
+        os.dup2(to_read.fileno(), 0)  # pytest has put the null device there
+        try:
+            group.add(*process_actor(python(script), stdout=file, env={"A": "b"}))
+            await group.run()
+        finally:
+            os.dup2(ours, 0)
+            os.close(ours)
     assert out.read_text() == "True ''\n"
 
 

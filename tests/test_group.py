@@ -1904,6 +1904,30 @@ class Exits(logging.Handler):
             raise SystemExit(3)
 
 
+async def test_promise_9_a_log_handler_that_raises_cancelled_cancels_nobody(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Cancels(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise strays[0]
+
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="to have one")
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as cancelled:
+            strays = [cancelled]
+    handler, group = Cancels(), RunGroup()
+    group.add(functools.partial(give, 1, "value"))
+    group.add(raise_when_cancelled(KeyError("later")))
+    logging.getLogger("trio_rungroup").addHandler(handler)
+    try:
+        assert await group.run() == "value"
+    finally:
+        logging.getLogger("trio_rungroup").removeHandler(handler)
+        strays.clear()
+
+
 async def raised_where_the_log_exits(group: RunGroup) -> BaseException:
     handler = Exits()
     logging.getLogger("trio_rungroup").addHandler(handler)
@@ -2311,6 +2335,37 @@ async def test_promise_12_where_two_contexts_cannot_be_made_one_the_error_is_a_l
         assert [error.__context__ for error in (first, own, bare)] == contexts
         assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [first]
         assert bare.__notes__[0].endswith("; later: actor 'first' raised ValueError: first")
+
+
+async def test_promise_12_the_error_it_displaces_does_not_get_its_cancellation_as_context(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, first, bare = RunGroup(), ValueError("first"), SystemExit(3)
+
+    async def exits() -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            raise bare  # noqa: B904 - so the Cancelled is its context
+
+    group.add(raise_now(first))
+    group.add(exits)
+    assert await raised_by(group) is bare
+    assert (bare.__context__, first.__context__) == (first, None)
+
+
+async def test_promise_12_an_error_whose_contexts_go_round_in_a_circle_is_one_as_well(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    group, first, second, bare = RunGroup(), ValueError("first"), OSError("second"), SystemExit(3)
+    first.__context__, second.__context__ = second, first
+    group.add(raise_now(first))
+    group.add(raise_when_cancelled(bare))
+    try:
+        assert await raised_by(group) is bare
+        assert bare.__context__ is first
+    finally:
+        first.__context__ = None
 
 
 def raise_now(error: BaseException) -> Callable[[], Awaitable[None]]:
@@ -3351,7 +3406,7 @@ async def test_promise_17_whose_grace_a_second_request_ends_is_named(
     around, inside = (re.sub(r"\S+:[0-9]+ in ", "", message) for message in messages)
     assert around == (
         f"{ended} (asked a second time to stop):\n"
-        "  'inner' at stubborn, stubborn\n"  # found wherever it is inside
+        "  'inner' at stubborn (2 tasks)\n"  # found wherever it is inside
         "  'direct' at stubborn"
     )
     assert inside == (

@@ -356,11 +356,11 @@ async def test_a_handler_that_is_thrown_away_starts_nothing() -> None:
         await pause()
 
     stream, _ = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        handling = _actors._handle(handle, nursery, stream)
-        handling.send(None)
-        handling.close()  # as the collector does with a run that has broken down
-        assert not nursery.child_tasks
+    kept: list[BaseException] = []
+    handling = _actors._handle(handle, kept.append, stream)
+    handling.send(None)
+    handling.close()  # as the collector does with a run that has broken down
+    assert kept == []
 
 
 async def test_a_listener_that_somebody_else_closes_is_an_error(address: Address) -> None:
@@ -379,8 +379,42 @@ async def test_a_second_run_says_that_it_needs_listeners_of_its_own(address: Add
     group.add(*listener_actor(echo, [listener]))
     group.add(trio.lowlevel.checkpoint)
     await group.run()
-    with pytest.raises(RuntimeError, match="are closed since it has exited: for each run, make"):
+    with pytest.raises(RuntimeError, match="has run before, or is running: for each run, make"):
         await group.run()
+
+
+async def test_one_pair_of_a_listener_is_not_two_actors(address: Address) -> None:
+    listener, _ = address.listen()
+    pair = listener_actor(echo, [listener])
+    group = RunGroup()
+    group.add(*pair)
+    group.add(*pair)
+    with pytest.raises(RuntimeError, match="has run before, or is running: for each run, make"):
+        await group.run()
+    assert group.record is not None
+    assert sorted(actor.how or "" for actor in group.record.actors) == ["raised", "returned"]
+
+
+async def test_an_error_that_cannot_be_shown_stops_all_in_order(address: Address) -> None:
+    class Unshowable(Exception):
+        def __repr__(self) -> str:
+            raise ValueError("it cannot be shown")
+
+    async def handler(stream: trio.abc.Stream) -> None:
+        raise error
+
+    async def client() -> None:
+        with where.connect():
+            await told.wait()
+            stopped.append(client)
+
+    listener, where = address.listen()
+    error, told, stopped, group = Unshowable(), trio.Event(), list[object](), RunGroup()
+    group.add(*listener_actor(handler, [listener]))
+    group.add(client, lambda _: told.set(), grace=PATIENCE)
+    with pytest.raises(ExceptionGroup) as caught, trio.fail_after(PATIENCE):
+        await group.run()
+    assert (caught.value.exceptions, stopped) == ((error,), [client])
 
 
 async def test_an_interrupt_after_the_exit_is_harmless(address: Address) -> None:

@@ -330,8 +330,7 @@ async def _end_what_is_left(grace: float, say: Callable[[str], None]) -> None:
 
     Cancellation: kills them at once.
     """
-    mark, session = _marked()
-    find = functools.partial(_guard.find, mark, int(session))
+    find = functools.partial(_guard.find, *_marked())
     told: set[int] = set()
     try:
         with trio.move_on_after(min(grace, _MOST_APART)):

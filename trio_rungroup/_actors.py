@@ -302,7 +302,7 @@ def process_actor(
     async def process_actor() -> None:
         nonlocal process, interrupted, starting
         interrupted, starting = False, trio.CancelScope()
-        started, failed = None, False
+        started, status = None, 0
         with starting:  # may take long: trio does it in one of its 40 shared threads
             process = started = await trio.lowlevel.open_process(
                 command,
@@ -317,22 +317,20 @@ def process_actor(
         try:
             if interrupted:  # while it was being started
                 _ask_group(started)
-            await started.wait()
-            # Settled here, before what it has left is waited for: that may take until it is
-            # interrupted, or until its grace ends.
-            clean = (0, -signal.SIGTERM, -signal.SIGKILL) if interrupted else (0,)
-            failed = started.returncode not in clean
+            status = await started.wait()
             if interrupted:
+                # Before what it has left is waited for: that may take until its grace ends.
+                status = 0 if status in (-signal.SIGTERM, -signal.SIGKILL) else status
                 with trio.move_on_after(_LEADERLESS):
                     await _until_gone(started.pid)
         except trio.Cancelled:
-            if not failed:  # else there is an error to be told instead
+            if not status:  # else there is an error to be told instead
                 raise
         finally:
             process = None
             await _end_group(started)
-        if failed:
-            raise subprocess.CalledProcessError(started.returncode or 0, started.args)
+        if status:
+            raise subprocess.CalledProcessError(status, started.args)
 
     def interrupt(error: BaseException | None) -> None:  # noqa: ARG001 - it is told to everyone
         nonlocal interrupted
@@ -345,7 +343,7 @@ def process_actor(
     return process_actor, interrupt
 
 
-def listener_actor(
+def listener_actor(  # noqa: C901 - three functions in one
     handler: Callable[[_StreamT], Awaitable[object]],
     listeners: Sequence[trio.abc.Listener[_StreamT]],
 ) -> tuple[Execute, Interrupt]:
@@ -388,35 +386,52 @@ def listener_actor(
         ```
     """
     ours = _check_listeners(handler, listeners)
-    accepting: trio.CancelScope | None = None
+    accepting = trio.CancelScope()
     handlers: trio.Nursery | None = None
-    has_exited = False
+    failed: list[BaseException] = []  # what handlers have raised
+    has_begun = False
 
     @enable_ki_protection
     async def listener_actor(
         *,
         task_status: trio.TaskStatus[list[trio.abc.Listener[_StreamT]]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        nonlocal accepting, handlers, has_exited
-        if has_exited:
+        nonlocal accepting, handlers, has_begun
+        if has_begun:
             raise RuntimeError(
-                "the listeners of this listener_actor() are closed since it has exited: for each "
-                "run, make another one with listeners of its own"
+                "this listener_actor() has run before, or is running: for each run, make another "
+                "one with listeners of its own"
             )
+        has_begun = True
         try:
             async with trio.open_nursery() as handlers:
                 with trio.CancelScope() as accepting:
                     await trio.serve_listeners(
-                        functools.partial(_handle, handler, handlers),
+                        functools.partial(_handle, handler, keep),
                         ours,
                         handler_nursery=handlers,
                         task_status=task_status,
                     )
+        except BaseException as exc:
+            if not failed:
+                raise
+            failed.append(exc)
         finally:
-            accepting, handlers, has_exited = None, None, True
+            handlers = None
+        try:
+            if failed:
+                raise BaseExceptionGroup("Exceptions from handlers", failed)
+        finally:
+            failed.clear()  # the traceback of an error may lead to it
+
+    def keep(error: BaseException) -> None:
+        assert handlers is not None  # a handler runs in it
+        failed.append(error)
+        handlers.cancel_scope.cancel(reason="a handler has failed")
+        del error
 
     def interrupt(error: BaseException | None) -> None:  # noqa: ARG001 - it is told to everyone
-        if accepting is None or handlers is None:
+        if handlers is None:
             return
         # Before the closing, which would make a pending accept() raise.
         accepting.cancel(reason="listener_actor was interrupted")
@@ -427,7 +442,7 @@ def listener_actor(
             listening.close()
             source = _with_queue(listener, queue)
             for _ in range(len(queue.streams)):
-                handlers.start_soon(_handle_queued, handler, handlers, source)
+                handlers.start_soon(_handle_queued, handler, keep, source)
 
     listener_actor.__qualname__ = "listener_actor"
     return listener_actor, interrupt
@@ -889,23 +904,27 @@ def _with_queue(listener: _Listener, queue: _Queue) -> _Listener:
 
 @enable_ki_protection
 async def _handle_queued(
-    handler: Callable[[Any], Awaitable[object]], handlers: trio.Nursery, listener: _Listener
+    handler: Callable[[Any], Awaitable[object]],
+    keep: Callable[[BaseException], None],
+    listener: _Listener,
 ) -> None:
     stream = await listener.accept()
     try:
-        await _handle(handler, handlers, stream)
+        await _handle(handler, keep, stream)
     finally:
         await trio.aclose_forcefully(stream)
 
 
 @enable_ki_protection
 async def _handle(
-    handler: Callable[[_StreamT], Awaitable[object]], handlers: trio.Nursery, stream: _StreamT
+    handler: Callable[[_StreamT], Awaitable[object]],
+    keep: Callable[[BaseException], None],
+    stream: _StreamT,
 ) -> None:
-    """Serve a connection; what the handler raises goes to the nursery without us.
+    """Serve a connection; what the handler raises is kept.
 
-    After us the stream is closed, and where we are cancelled, that raises a `Cancelled` in place of
-    the error.
+    It does not go to the nursery, which would format its `repr`, and that may fail. And after us
+    the stream is closed, and where we are cancelled, that raises a `Cancelled` in place of it.
     """
     try:
         await _call_handler(handler, stream)
@@ -917,7 +936,7 @@ async def _handle(
             raise
     else:
         return
-    handlers.start_soon(_raise, error)
+    keep(error)
     del error
 
 
@@ -936,14 +955,6 @@ def _awaitable(result: object, handler: Callable[..., object]) -> Awaitable[obje
         f"the handler {name} is not an async function: it returned nothing to await. Make it "
         "`async def`"
     )
-
-
-@enable_ki_protection
-async def _raise(error: BaseException) -> NoReturn:
-    try:
-        raise error
-    finally:
-        del error
 
 
 async def _in_own_thread(function: Callable[[], object], what: str) -> object:

@@ -14,7 +14,7 @@ import sys
 import time
 
 
-def find(mark: str, session: int) -> list[int]:
+def find(mark: str, session: str) -> list[int]:
     """Find the processes of a session with a mark in their environment, which Linux shows."""
     found: list[int] = []
     for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib takes longer to import than this all
@@ -22,13 +22,13 @@ def find(mark: str, session: int) -> list[int]:
             pid = int(name)
             with open(f"/proc/{pid}/environ", "rb") as environment:  # noqa: PTH123
                 marks = environment.read().split(b"\0")
-            is_ours = os.fsencode(mark) in marks and os.getsid(pid) == session
+            is_ours = os.fsencode(mark) in marks and str(os.getsid(pid)) == session
             if is_ours and pid != os.getpid():
                 found.append(pid)
     return found
 
 
-def kill_all(mark: str, session: int) -> None:  # pragma: no cover - runs in the guard
+def kill_all(mark: str, session: str) -> None:  # pragma: no cover - runs in the guard
     """Kill them all."""
     quiet = 0
     while quiet < 5:  # one that is just being started has no mark yet
@@ -47,4 +47,4 @@ if __name__ == "__main__":  # pragma: no cover - runs in the guard
     with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as comm:  # noqa: PTH123
         comm.write("guard")
     os.read(0, 1)  # nobody writes any more
-    kill_all(sys.argv[1], int(sys.argv[2]))
+    kill_all(*sys.argv[1:])
