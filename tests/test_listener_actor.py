@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import inspect
 import os
 import resource
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import time
 import types
+import weakref
 from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -371,6 +374,62 @@ async def test_a_listener_that_somebody_else_closes_is_an_error(address: Address
             nursery.start_soon(execute)
             await trio.testing.wait_all_tasks_blocked()
             await listener.aclose()
+
+
+async def test_the_errors_of_handlers_come_out_with_that_of_the_listener(address: Address) -> None:
+    async def handler(stream: trio.abc.Stream) -> None:
+        handling.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise error
+
+    listener, where = address.listen()
+    error, handling, group = OSError("no disk to tidy up on"), trio.Event(), RunGroup()
+    group.add(*listener_actor(handler, [listener]))
+    with where.connect(), pytest.raises(ExceptionGroup) as caught, trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(group.run)
+            await handling.wait()
+            await listener.aclose()
+    found, *others = [each for each in leaves(caught.value) if each is error]
+    assert (found, others) == (error, [])
+    assert any(isinstance(each, trio.ClosedResourceError) for each in leaves(caught.value))
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [leaf for each in group.exceptions for leaf in leaves(each)]
+
+
+async def test_the_error_of_a_handler_dies_without_the_collector(address: Address) -> None:
+    class Kept(Exception):
+        """An error that can be watched."""
+
+    async def handler(stream: trio.abc.Stream) -> None:
+        error = Kept()
+        made.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    made: list[weakref.ref[Kept]] = []
+    gc.disable()
+    try:
+        for _ in range(10):
+            listener, where = address.listen()
+            group = RunGroup()
+            group.add(*listener_actor(handler, [listener]))
+            with where.connect(), contextlib.suppress(ExceptionGroup):
+                await group.run()
+        del group  # whose record has the error
+        assert len(made) == 10
+        assert [error for ref in made if (error := ref()) is not None] == []
+    finally:
+        gc.enable()
 
 
 async def test_a_second_run_says_that_it_needs_listeners_of_its_own(address: Address) -> None:
