@@ -62,7 +62,8 @@ def _places(task: trio.lowlevel.Task) -> list[str]:
 
 def in_thread(ident: int) -> str | None:
     """Find the innermost frame that is the user's in a thread; else one of the standard library."""
-    frame = sys._current_frames().get(ident)  # noqa: SLF001 - it is documented
+    frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    frame = frames.get(ident)
     in_library = None
     while frame is not None:
         package = _package(frame)
