@@ -374,7 +374,7 @@ def listener_actor(  # noqa: C901 - three functions in one
     Raises:
         ExceptionGroup: From `execute`, as from `trio.serve_listeners`: what a handler raised,
             or, in another group inside, what a listener raised. The other handlers are cancelled.
-        RuntimeError: From `execute`, when it has run before.
+        RuntimeError: From `execute`, when it has run before, or is running.
         TypeError: `handler` is not a function of one argument, or `listeners` are no listeners.
             (What only its call shows not to be async is an error of the first connection.)
         ValueError: There are no listeners.
