@@ -457,7 +457,7 @@ async def test_one_pair_of_a_listener_is_not_two_actors(address: Address) -> Non
 async def test_an_error_that_cannot_be_shown_stops_all_in_order(address: Address) -> None:
     class Unshowable(Exception):
         def __repr__(self) -> str:
-            raise ValueError("it cannot be shown")
+            raise ValueError("it cannot be shown")  # pragma: no cover - nobody asks for it
 
     async def handler(stream: trio.abc.Stream) -> None:
         raise error

@@ -420,7 +420,7 @@ def listener_actor(  # noqa: C901 - three functions in one
             handlers = None
         try:
             if failed:
-                raise BaseExceptionGroup("Exceptions from handlers", failed)
+                raise BaseExceptionGroup("Exceptions from Trio nursery", failed)
         finally:
             failed.clear()  # the traceback of an error may lead to it
 
