@@ -37,7 +37,7 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
         hint += "make_group; and make_group ends with `return group`."
         verdict((False, "make_group is handed over as a function", hint))
         return
-    again = None
+    group = again = None
     try:
         group = make_group()
         if isinstance(group, RunGroup):
@@ -48,8 +48,13 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a check never raises
-        group = None
         hint = f"make_group() raised {error!r}."
+        if group is not None:
+            hint = (
+                f"it was called a second time, and raised {error!r}. Make a new RunGroup() inside "
+            )
+            hint += "the function."
+        group = None
         if "missing" in str(error) and "RunGroup." in str(error):
             hint += " Are the brackets missing, in `group = RunGroup()`?"
         if re.search(_SEVERAL_AT_ONCE, str(error)):

@@ -56,8 +56,9 @@ def check(collect: Collect) -> None:
         return attrs.evolve(outcome, value=copy)  # a later call may append to the same list
 
     def bring(seconds: float, result: Any) -> Function:
-        # With a name, for those who print it.
-        return functools.update_wrapper(functools.partial(work, seconds, result), work)
+        function: Any = functools.partial(work, seconds, result)
+        function.__name__ = "work"  # for those who print it
+        return function
 
     three = [bring(s, r) for s, r in zip(_SECONDS, _RESULTS, strict=True)]
     outcome = attempt_on(three)

@@ -196,7 +196,7 @@ def check(make_reporter: MakeReporter) -> None:
         asleep, busy, for_long = told
         cancelled = _Run(make_reporter, stop_at=50.5, is_told=False)
         stuck = _Run(make_reporter, stop_at=1.0, is_told=False, report_takes=_LONG / 2)
-        cut = _Run(make_reporter, stop_at=1.0, report_takes=_LONG / 2, grace=30.0)
+        cut = _Run(make_reporter, stop_at=1.0, report_takes=_LONG / 2, grace=_AT_ONCE + 1)
     finally:
         _log.disabled = was_disabled
     if asleep.outcome.not_written:
@@ -322,7 +322,8 @@ def check(make_reporter: MakeReporter) -> None:
             ),
         ),
         (
-            cut.how == "cancelled" or (cut.exited is not None and cut.exited < 31.0),
+            cut.how == "cancelled"
+            or (cut.exited is not None and cut.exited < cut.stop_at + cut.grace),
             "so it does when it has been told, and the report hangs until the grace is over",
             (
                 "`Cancelled` came out of report(), and was swallowed: it returned as if the report "
@@ -681,6 +682,22 @@ def _with_a_limit_to_the_shield(report: Report) -> Any:
     return execute, lambda _: scope.cancel(reason="told to stop")
 
 
+def _with_a_long_limit_to_the_shield(report: Report) -> Any:
+    stopping = trio.Event()
+
+    async def execute() -> None:
+        while True:
+            with trio.move_on_after(_AT_ONCE, shield=True):
+                await report()
+            if stopping.is_set():
+                return
+            with trio.move_on_after(3600):
+                await stopping.wait()
+                return
+
+    return execute, lambda _: stopping.set()
+
+
 def _with_a_flag_and_a_scope(report: Report) -> Any:
     stopping, sleep = False, trio.CancelScope()
 
@@ -725,5 +742,6 @@ ALSO_RIGHT: list[MakeReporter] = [
     _with_an_interrupt_that_looks,
     _with_a_lock,
     _with_a_limit_to_the_shield,
+    _with_a_long_limit_to_the_shield,
     _with_a_flag_and_a_scope,
 ]

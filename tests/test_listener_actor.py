@@ -473,7 +473,7 @@ async def test_an_error_that_cannot_be_shown_stops_all_in_order(address: Address
     group.add(client, lambda _: told.set(), grace=PATIENCE)
     with pytest.raises(ExceptionGroup) as caught, trio.fail_after(PATIENCE):
         await group.run()
-    assert (caught.value.exceptions, stopped) == ((error,), [client])
+    assert (caught.value.exceptions, caught.value.args[1], stopped) == ((error,), [error], [client])
 
 
 async def test_an_interrupt_after_the_exit_is_harmless(address: Address) -> None:

@@ -324,6 +324,25 @@ def test_other_right_answers_pass_too(name: str) -> None:
         assert "catches `Cancelled`" not in " ".join(shown.split()), answer
 
 
+@once_is_enough
+@pytest.mark.parametrize(
+    ("call", "right", "with_the_name"),
+    [
+        ("02 check(collect)", "index, function)\n", "index, function, name=function.__name__)\n"),
+        ("04 check(first_error)", '"another one has failed"', "async_fn.__name__"),
+        ("05 check_race(race)", '"somebody has won"', "async_fn.__name__"),
+    ],
+)
+def test_an_answer_may_ask_for_the_name_of_a_function(
+    call: str, right: str, with_the_name: str
+) -> None:
+    number, _, call = call.partition(" ")
+    source = with_a_slip(number, right, with_the_name)
+    shown = shown_for(module_of("exercises", number), call, source)
+    assert "✓" in shown
+    assert "✗" not in shown
+
+
 def test_what_is_right_by_the_order_in_a_group_is_told_so() -> None:
     exercises = module_of("exercises", "04")
     for answer in exercises.ALSO_RIGHT:
@@ -3232,7 +3251,7 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "def make_group() -> RunGroup:\n",
         "once = RunGroup()\n\n\ndef make_group() -> RunGroup:\n"
         "    once.add(trio.sleep_forever, name='a fifth')\n    return once\n",
-        ["✗ make_group() returns a RunGroup", "a fifth"],
+        ["✗ make_group() returns a RunGroup", "a second time", "a fifth", "inside the function"],
     ),
     (
         "01 hands all to the class",

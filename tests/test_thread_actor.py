@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import gc
 import logging
 import queue
 import re
 import select
 import socket
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -192,6 +194,54 @@ async def test_it_stops_a_select_loop() -> None:
     with wake, woken, feed, fed:
         await group.run()
     assert received == [b"something"]
+
+
+async def test_a_thread_that_is_late_holds_nothing_when_it_has_ended() -> None:
+    class Kept:
+        """Something that can be watched."""
+
+    def late() -> None:
+        kept = Kept()
+        made.append(weakref.ref(kept))
+        release.wait()
+
+    made: list[weakref.ref[Kept]] = []
+    release, group = threading.Event(), RunGroup(grace=0.01)
+    group.add(*thread_actor(late, nothing))
+    group.add(functools.partial(trio.sleep, 0.05))
+    gc.disable()
+    try:
+        await group.run()
+        release.set()
+        await thread_ends(late.__qualname__)
+        with trio.fail_after(10):
+            while made[0]() is not None:
+                await trio.sleep(0.01)
+    finally:
+        gc.enable()
+
+
+async def test_of_a_function_in_c_the_place_is_trios(caplog: pytest.LogCaptureFixture) -> None:
+    lock = threading.Lock()
+    group = RunGroup(grace=0.05)
+    with lock:
+        group.add(*thread_actor(lock.acquire, nothing), name="worker")
+        group.add(functools.partial(trio.sleep, 0.05))
+        await group.run()
+    await thread_ends("acquire")
+    assert re.search(r"'worker' at .*_threads\.py:\d+ in to_thread_run_sync\n", caplog.text)
+
+
+async def test_an_async_function_in_disguise_is_called_by_its_name() -> None:
+    async def works() -> None:
+        """Not in a thread."""
+
+    def seems_to() -> object:
+        return works()
+
+    execute, _ = thread_actor(seems_to, nothing)
+    with pytest.raises(TypeError, match=r"seems_to' appears to be asynchronous"):
+        await execute()
 
 
 async def test_where_a_thread_waits_is_told_also_if_no_function_of_the_users_does(

@@ -420,7 +420,7 @@ def listener_actor(  # noqa: C901 - three functions in one
             handlers = None
         try:
             if failed:
-                raise BaseExceptionGroup("Exceptions from Trio nursery", failed)
+                raise BaseExceptionGroup("Exceptions from Trio nursery", [*failed])
         finally:
             failed.clear()  # the traceback of an error may lead to it
 
@@ -969,6 +969,7 @@ async def _in_own_thread(function: Callable[[], object], what: str) -> object:
         thread = threading.get_ident()
         return function()
 
+    run.__qualname__ = what  # for trio's complaint about one that is async
     explains[task] = lambda place: in_thread(thread) or place
     try:
         return await trio.to_thread.run_sync(

@@ -14,7 +14,6 @@ import trio
 
 _MOST_PLACES: Final = 5
 _UNKNOWN: Final = "an unknown place"
-_OURS: Final = frozenset({"trio", "trio_rungroup", "outcome"})  # outcome: trio calls a thread by it
 
 # For a task of a ready-made actor, whose frames are all ours or trio's: tells more than that place.
 explains: Final[MutableMapping[trio.lowlevel.Task, Callable[[str], str]]] = WeakKeyDictionary()
@@ -48,7 +47,7 @@ def _places(task: trio.lowlevel.Task) -> list[str]:
             package = _package(frame)
             if package == "trio":
                 in_trio = _place(frame, line)  # the actor may be a function of trio's own
-            elif package not in _OURS:
+            elif package != "trio_rungroup":
                 place = _place(frame, line)
                 break
         if place is not None:
@@ -61,16 +60,18 @@ def _places(task: trio.lowlevel.Task) -> list[str]:
 
 
 def in_thread(ident: int) -> str | None:
-    """Find the innermost frame that is the user's in a thread; else one of the standard library."""
-    frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    frame = frames.get(ident)
+    """Find the innermost frame that is the user's in a thread; else one of the standard library.
+
+    `None` if there is neither, as in a function that is written in C.
+    """
+    # Not a name for them all: our own frame is among them.
+    frame = sys._current_frames().get(ident)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     in_library = None
-    while frame is not None:
-        package = _package(frame)
+    while frame is not None and (package := _package(frame)) != "trio_rungroup":  # who calls it
         place = f"{_place(frame, frame.f_lineno)} (in its thread)"
         if package in sys.stdlib_module_names:
             in_library = in_library or place
-        elif package not in _OURS:
+        elif package != "trio":
             return place
         frame = frame.f_back
     return in_library
