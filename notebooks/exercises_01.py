@@ -50,10 +50,8 @@ def check(make_group: Callable[[], RunGroup] | RunGroup) -> None:
     except BaseException as error:  # a check never raises
         hint = f"make_group() raised {error!r}."
         if group is not None:
-            hint = (
-                f"it was called a second time, and raised {error!r}. Make a new RunGroup() inside "
-            )
-            hint += "the function."
+            hint = f"called a second time, it raised {error!r}. "
+            hint += "Make a new RunGroup() inside the function."
         group = None
         if "missing" in str(error) and "RunGroup." in str(error):
             hint += " Are the brackets missing, in `group = RunGroup()`?"

@@ -3251,7 +3251,12 @@ SLIPS: list[tuple[str, str, str, str, list[str]]] = [
         "def make_group() -> RunGroup:\n",
         "once = RunGroup()\n\n\ndef make_group() -> RunGroup:\n"
         "    once.add(trio.sleep_forever, name='a fifth')\n    return once\n",
-        ["✗ make_group() returns a RunGroup", "a second time", "a fifth", "inside the function"],
+        [
+            "✗ make_group() returns a RunGroup",
+            "called a second time",
+            "a fifth",
+            "inside the function",
+        ],
     ),
     (
         "01 hands all to the class",
