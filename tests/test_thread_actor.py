@@ -216,9 +216,25 @@ async def test_a_thread_that_is_late_holds_nothing_when_it_has_ended() -> None:
         await thread_ends(late.__qualname__)
         with trio.fail_after(10):
             while made[0]() is not None:
-                await trio.sleep(0.01)
+                await trio.sleep(0.01)  # pragma: no cover - the thread may be as quick
     finally:
         gc.enable()
+
+
+async def test_of_one_that_waits_for_trio_it_is_the_line_that_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def asks() -> None:
+        trio.from_thread.run(answered.wait)
+
+    answered, group = trio.Event(), RunGroup(grace=0.05)
+    group.add(*thread_actor(asks, nothing), name="worker")
+    group.add(functools.partial(trio.sleep, 0.05))
+    await group.run()
+    answered.set()
+    await thread_ends(asks.__qualname__)
+    place = f"'worker' at {__file__}:{asks.__code__.co_firstlineno + 1} in {asks.__qualname__}"
+    assert f"{place} (in its thread)" in caplog.text
 
 
 async def test_of_a_function_in_c_the_place_is_trios(caplog: pytest.LogCaptureFixture) -> None:
