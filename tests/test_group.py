@@ -3932,9 +3932,8 @@ async def test_promise_17_an_actor_with_many_tasks_is_told_in_few_places(
     group.add(functools.partial(give, 1, None))
     await group.run()
     (warning,) = caplog.messages
-    assert (
-        len(set(re.findall(r"<string>:\d+ in somewhere", warning))) == 4
-    )  # and the nursery itself
+    places = re.findall(r"<string>:\d+ in somewhere", warning)
+    assert len(places) == len(set(places)) == 4  # and the nursery itself
     assert warning.endswith(f"in somewhere{more}")
 
 

@@ -10,9 +10,11 @@ import queue
 import re
 import select
 import socket
+import sys
 import threading
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trio
@@ -23,6 +25,16 @@ from trio_rungroup import RunGroup, thread_actor
 
 def nothing(_: BaseException | None) -> None:
     """Be an interrupt of what ends by itself."""
+
+
+async def until(holds: Callable[[], object]) -> None:
+    while not holds():
+        await trio.sleep(0.01)  # pragma: no cover - a thread may be as quick
+
+
+def is_anywhere_in(function: Any) -> bool:
+    """Tell whether a thread is in a function, if that is the innermost one in Python."""
+    return any(frame.f_code is function.__code__ for frame in sys._current_frames().values())
 
 
 async def thread_ends(name: str) -> None:
@@ -208,15 +220,14 @@ async def test_a_thread_that_is_late_holds_nothing_when_it_has_ended() -> None:
     made: list[weakref.ref[Kept]] = []
     release, group = threading.Event(), RunGroup(grace=0.01)
     group.add(*thread_actor(late, nothing))
-    group.add(functools.partial(trio.sleep, 0.05))
+    group.add(functools.partial(until, lambda: made))
     gc.disable()
     try:
         await group.run()
         release.set()
         await thread_ends(late.__qualname__)
         with trio.fail_after(10):
-            while made[0]() is not None:
-                await trio.sleep(0.01)  # pragma: no cover - the thread may be as quick
+            await until(lambda: made[0]() is None)
     finally:
         gc.enable()
 
@@ -225,11 +236,15 @@ async def test_of_one_that_waits_for_trio_it_is_the_line_that_does(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def asks() -> None:
-        trio.from_thread.run(answered.wait)
+        trio.from_thread.run(answer)
 
-    answered, group = trio.Event(), RunGroup(grace=0.05)
+    async def answer() -> None:
+        asked.set()
+        await answered.wait()
+
+    asked, answered, group = trio.Event(), trio.Event(), RunGroup(grace=0.05)
     group.add(*thread_actor(asks, nothing), name="worker")
-    group.add(functools.partial(trio.sleep, 0.05))
+    group.add(asked.wait)
     await group.run()
     answered.set()
     await thread_ends(asks.__qualname__)
@@ -265,9 +280,9 @@ async def test_where_a_thread_waits_is_told_also_if_no_function_of_the_users_doe
 ) -> None:
     server = socket.create_server(("127.0.0.1", 0))
     try:
-        group = RunGroup(grace=0.1)
+        group = RunGroup(grace=0.01)
         group.add(*thread_actor(server.accept, nothing), name="worker")
-        group.add(functools.partial(trio.sleep, 0.1))
+        group.add(functools.partial(until, lambda: is_anywhere_in(socket.socket.accept)))
         await group.run()
     finally:
         server.shutdown(socket.SHUT_RDWR)
