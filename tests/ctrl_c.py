@@ -3,6 +3,10 @@
 A trace function raises a real SIGINT when the library is about to execute its n-th line. All
 positions are tried in one fork; after one that goes wrong, a new fork goes on with the next.
 Prints how many positions there were, and then what went wrong.
+
+    python ctrl_c.py SCENARIO STEP [GAP...]
+
+strikes at every STEP-th line; with gaps, once for each of them, and a second time GAP lines later.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -270,6 +274,8 @@ def strike_at(position: int, second: int | None) -> tuple[Callable[..., Any], Ca
         if event == "line":
             lines += 1
             if lines in (position, second):
+                if second is None or lines == second:
+                    sys.settrace(None)  # no more to come: the rest runs twice as fast
                 signal.raise_signal(signal.SIGINT)
         return trace
 
@@ -363,13 +369,21 @@ SCENARIOS = {
 }
 
 
-def main(name: str, step: int, gap: int | None) -> None:
-    scenario, kind = SCENARIOS[name]
+def main(name: str, step: int, gaps: Sequence[int | None]) -> None:
     logging.getLogger("trio_rungroup").addHandler(logging.NullHandler())
     gc.freeze()
     gc.disable()
     warnings.simplefilter("error", RuntimeWarning)
     sys.unraisablehook = lambda raised: never_awaited.append(raised.exc_value)
+    sweeps = [strike_at_every(name, step, gap) for gap in gaps or [None]]
+    print(min(positions for positions, _ in sweeps))
+    for _, wrong in sweeps:
+        print("".join(f"{each}\n" for each in wrong), end="")
+
+
+def strike_at_every(name: str, step: int, gap: int | None) -> tuple[int, list[str]]:
+    """Count the positions, and tell what went wrong at which."""
+    scenario, kind = SCENARIOS[name]
     position, over = 0, False
     wrong: list[str] = []
 
@@ -384,9 +398,9 @@ def main(name: str, step: int, gap: int | None) -> None:
         position, trouble = in_a_fork(sweep)
         over = not trouble
         if trouble:
-            wrong.append(f"line {position}: {trouble}")
-    print(position - step, *wrong, sep="\n")
+            wrong.append(f"line {position}, {gap=}: {trouble}")
+    return position - step, wrong
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if sys.argv[3:] else None)
+    main(sys.argv[1], int(sys.argv[2]), [int(gap) for gap in sys.argv[3:]])
