@@ -22,6 +22,9 @@ TAKES_TERMINAL = (
 once_is_enough = pytest.mark.skipif(
     sys.version_info[:2] != (3, 11), reason="takes long, and is the same on every Python"
 )
+on_oldest_and_newest = pytest.mark.skipif(
+    sys.version_info[:2] == (3, 12), reason="takes long: on the oldest and the newest Python"
+)
 needs_trio_asyncio = pytest.mark.skipif(
     sys.version_info >= (3, 14), reason="trio-asyncio 0.16 is for Python up to 3.13"
 )

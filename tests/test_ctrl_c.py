@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from runs import once_is_enough
+from runs import on_oldest_and_newest, once_is_enough
 
 import trio_rungroup
 from trio_rungroup import RunGroup
@@ -59,11 +59,13 @@ def strike(*arguments: str) -> None:
         "started, then interrupted",
     ],
 )
+@on_oldest_and_newest
 def test_promise_19_ctrl_c_at_every_line_loses_and_doubles_nothing(scenario: str) -> None:
     strike(scenario, "1")
 
 
 @pytest.mark.parametrize("scenario", READY_MADE)
+@on_oldest_and_newest
 def test_promise_19_nor_does_it_in_a_ready_made_actor_or_leave_something_of_it(
     scenario: str,
 ) -> None:

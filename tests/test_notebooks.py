@@ -32,7 +32,7 @@ from typing import Any, TypeAlias
 import pytest
 import trio
 import trio.testing
-from runs import once_is_enough
+from runs import on_oldest_and_newest, once_is_enough
 
 import trio_rungroup
 from trio_rungroup import RunGroup
@@ -115,9 +115,7 @@ def test_a_run_shows_what_is_stored(name: str, fresh: Path) -> None:
     assert ran == stored, "python notebooks/refresh.py stores it anew"
 
 
-@pytest.mark.skipif(
-    sys.version_info[:2] == (3, 12), reason="takes a minute: on the oldest and the newest Python"
-)
+@on_oldest_and_newest
 def test_all_of_them_run(fresh: Path) -> None:
     assert sorted(path.stem for path in fresh.glob("*.ipynb")) == NAMES
 
