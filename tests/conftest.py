@@ -17,8 +17,9 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
-def pytest_collection_finish() -> None:
-    # A collection looks at what the tests make, not each time at all that was imported as well.
+@pytest.fixture(scope="module", autouse=True)
+def _what_is_here_is_not_collected() -> None:
+    # A collection looks at what the tests make, not each time at all that was there before.
     gc.collect()
     getattr(gc, "freeze", gc.collect)()  # PyPy cannot
 
