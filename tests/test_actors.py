@@ -204,6 +204,38 @@ except trio.TrioInternalError:
     assert (done.stdout, done.stderr) == ("cancelled\n", "")
 
 
+def test_a_handler_that_python_has_not_installed_is_not_displaced() -> None:
+    # It could not be put back: trio would fail half-way, and leave SIGTERM without a handler.
+    source = """
+import ctypes, signal, sys, trio
+from trio_rungroup import RunGroup, signal_actor
+handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: print("C's handler", flush=True))
+ctypes.CDLL(None).signal(int(signal.SIGUSR1), handler)
+del sys.modules["_signal"]
+import _signal  # finds the handlers that are there, as at the start of Python
+signal.signal(signal.SIGINT, signal.default_int_handler)
+assert signal.getsignal(signal.SIGUSR1) is None
+group = RunGroup()
+group.add(*signal_actor(signal.SIGTERM, signal.SIGUSR1))
+try:
+    trio.run(group.run)
+except RuntimeError as error:
+    print(error, flush=True)
+signal.raise_signal(signal.SIGUSR1)
+print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+"""
+    command = [sys.executable, "-c", source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == [
+        "signal_actor() could not put back the handler of SIGUSR1, which Python has not installed: "
+        "leave that signal out, or give the handler up before trio.run: "
+        f"signal.signal({signal.SIGUSR1:d}, signal.SIG_DFL)",
+        "C's handler",
+        "True",
+    ]
+    assert done.stderr == ""
+
+
 async def test_signal_actor_refuses_what_is_no_signal() -> None:
     wrong: Any = "SIGTERM"
     with pytest.raises(TypeError, match=r"not 'SIGTERM'; write a member of signal\.Signals"):
@@ -405,6 +437,19 @@ async def test_a_process_killed_by_someone_else_raises_called_process_error() ->
     error = await raised_by(group)
     assert isinstance(error, subprocess.CalledProcessError)
     assert error.returncode == -signal.SIGTERM
+
+
+@pytest.mark.usefixtures("handlers_restored")
+async def test_where_sigchld_is_ignored_a_process_is_not_started() -> None:
+    # There the kernel keeps no exit status: the one that fails would seem to have returned.
+    group = RunGroup()
+    group.add(*process_actor(python("raise SystemExit(3)")))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    error = await raised_by(group)
+    assert isinstance(error, RuntimeError)
+    assert "signal.signal(signal.SIGCHLD, signal.SIG_DFL)" in str(error)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    assert isinstance(await raised_by(group), subprocess.CalledProcessError)
 
 
 async def test_a_program_that_is_not_there_is_the_actors_error() -> None:

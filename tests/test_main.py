@@ -1127,7 +1127,8 @@ def test_nothing_is_started_when_a_program_is_not_found(program: str) -> None:
     for command, hint in ((f"'{program}'", "each command is"), (f"'{program}' x", "no shell")):
         done = run("touch started", command)
         assert done.returncode == 127
-        assert f"program not found: {program} ({hint}".encode() in done.stderr
+        named = program or "''"
+        assert f"program not found: {named} ({hint}".encode() in done.stderr
         assert not Path("started").exists()
 
 
@@ -1145,13 +1146,23 @@ def test_nothing_is_started_when_a_program_is_a_directory() -> None:
     assert not Path("started").exists()
 
 
-@pytest.mark.parametrize("text", ["no program, only words", "#!/no/such/interpreter\n"])
-def test_a_program_that_cannot_be_started_stops_the_others(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("no program, only words", b"Exec format error: './program'\n"),
+        (
+            "#!/no/such/interpreter\n",
+            b"(the file is there; the interpreter that it names is not)\n",
+        ),
+    ],
+)
+def test_a_program_that_cannot_be_started_stops_the_others(text: str, why: bytes) -> None:
     Path("program").write_text(text)
     Path("program").chmod(0o755)
     done = run("--quiet", FOREVER, "./program")
     assert done.returncode == 126
     assert done.stderr.startswith(b"trio-rungroup: cannot start program: ")
+    assert done.stderr.endswith(why)
     assert done.stderr.count(b"\n") == 1
 
 

@@ -225,7 +225,7 @@ def _not_found(words: Sequence[str]) -> tuple[int, str]:
     if os.sep in program and os.path.isfile(program):  # noqa: PTH113
         return 126, f"trio-rungroup: not executable: {program} (chmod +x makes it so)\n"
     hint = _QUOTE if len(words) == 1 else _SHELL
-    return 127, f"trio-rungroup: program not found: {program} ({hint})\n"
+    return 127, f"trio-rungroup: program not found: {program or repr(program)} ({hint})\n"
 
 
 def _tell_of_a_shell(command: _Command) -> None:
@@ -592,7 +592,10 @@ def _outcome(record: Record, stopped_by: int, outputs: Sequence[_Output]) -> tup
         status = code if code > 0 else 128 - code
     elif first.error is not None:
         status = 126
-        messages.append(f"cannot start {first.name}: {first.error}")
+        told = f"cannot start {first.name}: {first.error}"
+        if isinstance(first.error, FileNotFoundError) and os.path.isfile(first.error.filename):  # noqa: PTH113
+            told += " (the file is there; the interpreter that it names is not)"
+        messages.append(told)
     else:
         status = 0
     for output in outputs:

@@ -97,6 +97,8 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
     inherits the handlers, and so ignores these signals, `terminate()` as well. Use "spawn" or
     "forkserver".
 
+    What `faulthandler.register` has set for one of these signals is lost.
+
     Main thread only, and one `signal_actor` per signal at a time.
 
     Cancellation:
@@ -107,8 +109,9 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
 
     Raises:
         SignalReceived: From `execute`, when one of the signals has arrived.
-        RuntimeError: From `execute`, outside the main thread, or when another
-            `signal_actor` is waiting for one of the signals.
+        RuntimeError: From `execute`, outside the main thread, or when another `signal_actor` is
+            waiting for one of the signals, or when a handler was not installed by Python, which
+            could not put it back.
         TypeError: An argument is not an `int`.
         ValueError: There is no such signal, or no process can wait for it (SIGKILL, SIGSTOP).
 
@@ -134,6 +137,13 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
                 f"another signal_actor is waiting for {names}; use one per signal, in the "
                 "outermost group"
             )
+        for number in wanted:
+            if signal.getsignal(number) is None:
+                raise RuntimeError(
+                    f"signal_actor() could not put back the handler of {_name(number)}, which "
+                    "Python has not installed: leave that signal out, or give the handler up "
+                    f"before trio.run: signal.signal({number:d}, signal.SIG_DFL)"
+                )
         with trio.open_signal_receiver(*wanted) as arrivals:
             _taken.update(taking)
             try:
@@ -250,8 +260,8 @@ def process_actor(
 
     The interrupt sends SIGTERM to the whole group (and SIGCONT, in case it is stopped); after it,
     death by SIGTERM or SIGKILL is a clean return (of one that is killed because its grace has
-    ended, the record says "cancelled"). Where the process has not been started yet, the actor
-    returns without it.
+    ended, the record says "cancelled"; one that catches the SIGTERM and exits with 143, as Java
+    does, has failed). Where the process has not been started yet, the actor returns without it.
 
     When the process exits, what is left of its group is killed before the actor returns: at once,
     or, if the actor has been interrupted, when it has not ended within 10 seconds. So what a shell
@@ -280,8 +290,8 @@ def process_actor(
     Raises:
         subprocess.CalledProcessError: From `execute`, when the exit status is not 0.
         OSError: From `execute`, when the process cannot be started, or not be killed.
-        RuntimeError: From `execute`, when it is running already: each actor needs a pair of its
-            own.
+        RuntimeError: From `execute`, when it is running already (each actor needs a pair of its
+            own), or when SIGCHLD is ignored, so that nobody hears of the exit status.
         TypeError: The command is not a list of words; or an option is a pipe (nobody would read
             it), is for text or buffers, or is one that this function sets itself; from `execute`,
             when an option is unknown to `trio.lowlevel.open_process`.
@@ -301,6 +311,7 @@ def process_actor(
     @enable_ki_protection
     async def process_actor() -> None:
         nonlocal process, interrupted, starting
+        _check_that_children_are_waited_for()
         interrupted, starting = False, trio.CancelScope()
         started, status = None, 0
         with starting:  # may take long: trio does it in one of its 40 shared threads
@@ -673,6 +684,15 @@ def _check_command(command: object, options: dict[str, object]) -> None:
         raise TypeError(
             "process_actor() takes no PIPE, since nobody would read it; pass a file, a file "
             "descriptor or subprocess.DEVNULL"
+        )
+
+
+def _check_that_children_are_waited_for() -> None:
+    """Refuse to start what would seem to return though it fails: the kernel keeps no status."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # inherited, perhaps
+        raise RuntimeError(
+            "process_actor() cannot tell how a process exits while SIGCHLD is ignored: write "
+            "signal.signal(signal.SIGCHLD, signal.SIG_DFL) before trio.run"
         )
 
 
