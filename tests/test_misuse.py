@@ -645,13 +645,32 @@ async def test_an_asyncio_future_is_refused() -> None:
     assert "trio_asyncio.aio_as_trio" in str(error)
 
 
-async def test_a_coroutine_of_asyncio_is_pointed_to_trio_asyncio() -> None:
+@pytest.mark.parametrize(
+    ("wait", "kind"),
+    [
+        (lambda: asyncio.sleep(1), RuntimeError),
+        (lambda: asyncio.Event().wait(), AttributeError),
+        (lambda: asyncio.Queue[None]().get(), AttributeError),
+    ],
+    ids=["sleep", "Event", "Queue"],
+)
+async def test_a_coroutine_of_asyncio_is_pointed_to_trio_asyncio(
+    wait: Callable[[], Awaitable[object]], kind: type[Exception]
+) -> None:
     async def wrong_library() -> None:
-        await asyncio.sleep(1)
+        await wait()
 
     error = await run_with(wrong_library)
-    assert isinstance(error, RuntimeError)
+    assert type(error) is kind
     assert "trio_asyncio.aio_as_trio" in error.__notes__[0]
+
+
+async def test_an_error_that_only_looks_like_one_of_asyncios_gets_no_hint() -> None:
+    async def fail() -> None:
+        raise AttributeError("'NoneType' object has no attribute 'create_task'")
+
+    error = await run_with(fail)
+    assert error.__notes__ == ["raised by actor 'misused' of a RunGroup"]
 
 
 async def test_what_trio_says_about_a_foreign_await_is_kept_and_pointed_to_trio_asyncio() -> None:

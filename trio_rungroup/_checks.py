@@ -22,7 +22,11 @@ from ._record import shorten
 _ANY_GENERATOR = CO_GENERATOR | CO_ASYNC_GENERATOR
 _ASYNCIO_HELP = "asyncio code does not run on trio by itself; wrap it with trio_asyncio.aio_as_trio"
 _GROUP_HELP = "a group is added by its pair: group.add(inner.run, inner.interrupt)"
-_ASYNCIO_ERRORS = ("no running event loop", "trio.run received unrecognized yield message")
+_ASYNCIO_ERRORS = {
+    RuntimeError: "no running event loop",
+    AttributeError: "'NoneType' object has no attribute 'create_future'",  # asyncio.Event().wait()
+    TypeError: "trio.run received unrecognized yield message",
+}
 
 
 def default_name(execute: Callable[..., object]) -> str:
@@ -304,12 +308,12 @@ def to_await(
 
 
 def asyncio_hint(error: BaseException) -> str:
-    """Explain the two errors that asyncio code raises on trio; empty for any other."""
-    # No look at the arguments of other classes: they may be anything.
-    is_plain = type(error) is RuntimeError or type(error) is TypeError  # not `in`: that compares
-    text = error.args[0] if is_plain and error.args else None
-    if isinstance(text, str) and text.startswith(_ASYNCIO_ERRORS):
-        return f" ({_ASYNCIO_HELP})"
+    """Explain the errors that asyncio code raises on trio; empty for any other."""
+    for kind, begins in _ASYNCIO_ERRORS.items():
+        # No look at the arguments of other classes: they may be anything.
+        text = error.args[0] if type(error) is kind and error.args else None
+        if isinstance(text, str) and text.startswith(begins):
+            return f" ({_ASYNCIO_HELP})"
     return ""
 
 
