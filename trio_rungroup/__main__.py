@@ -593,7 +593,8 @@ def _outcome(record: Record, stopped_by: int, outputs: Sequence[_Output]) -> tup
     elif first.error is not None:
         status = 126
         told = f"cannot start {first.name}: {first.error}"
-        if isinstance(first.error, FileNotFoundError) and os.path.isfile(first.error.filename):  # noqa: PTH113
+        missing = isinstance(first.error, FileNotFoundError) and first.error.filename
+        if missing and os.path.isfile(missing):  # noqa: PTH113
             told += " (the file is there; the interpreter that it names is not)"
         messages.append(told)
     else:
