@@ -621,6 +621,20 @@ async def test_an_actor_that_exits_by_itself_is_not_taken_for_a_used_one(held_up
     await check_actor(lambda: (once, None), timeout=SHORT)
 
 
+async def test_nor_is_one_whose_first_start_takes_long() -> None:
+    starts = 0
+
+    async def once() -> None:
+        nonlocal starts
+        starts += 1
+        until = trio.current_time() + (0.3 if starts == 1 else 0)
+        while trio.current_time() < until:  # and never waits
+            await trio.lowlevel.checkpoint()
+
+    await check_actor(lambda: (once, None))
+    assert starts == 3
+
+
 async def test_an_actor_that_raises_an_old_cancelled_has_only_exited() -> None:
     kept = list[trio.Cancelled]()
     with trio.CancelScope() as scope:
