@@ -596,6 +596,33 @@ def test_a_thread_that_must_not_be_abandoned_is_told_when_all_is_over(*, is_asyn
     assert caught.value.__cause__ is None
 
 
+async def test_an_interrupt_that_tells_it_and_stays_is_cancelled() -> None:
+    made: list[threading.Event] = []
+    ends: list[trio.Cancelled] = []
+
+    def factory() -> Pair:
+        stopping = threading.Event()
+        made.append(stopping)
+
+        async def block() -> None:
+            await trio.to_thread.run_sync(stopping.wait)
+
+        async def interrupt(_: BaseException | None) -> None:
+            stopping.set()
+            if len(made) == 3:
+                try:
+                    await trio.sleep(20)
+                except trio.Cancelled as error:
+                    ends.append(error)
+                    raise
+
+        return block, interrupt
+
+    with pytest.raises(AssertionError, match=OBEYS + "after 1 s it is waiting"):
+        await check_actor(factory, timeout=1)
+    assert len(ends) == 1
+
+
 def test_ctrl_c_while_it_is_told_is_not_lost() -> None:
     with pytest.raises(KeyboardInterrupt):
         Threads(KeyboardInterrupt(), is_async=False).check()
