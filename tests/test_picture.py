@@ -314,6 +314,15 @@ async def slow_interrupt() -> str:
 
 
 @scenario
+async def winds_down_in_no_time() -> str:
+    group = RunGroup()
+    group.add(*stops(0.05), name="server")
+    group.add(trio.sleep_forever, name="poller")
+    group.add(ends(10), name="first")
+    return (await finished(group)).to_svg()
+
+
+@scenario
 async def everything() -> str:
     group = RunGroup(grace=9)
     group.add(ends(3), name="first")
@@ -527,6 +536,18 @@ def test_a_running_bar_is_thick_and_solid_and_a_winding_one_thin_and_hollow() ->
     assert "stroke" not in running.attrib
     assert "stroke" in winding.attrib
     assert box(running).bottom - box(running).top > 1.5 * (box(winding).bottom - box(winding).top)
+
+
+def test_a_winding_down_that_the_mark_would_cover_is_neither_drawn_nor_explained() -> None:
+    svg = drawn(winds_down_in_no_time)
+    server = row(svg, "server")
+    assert shapes(server, fill=BLUE) != []
+    assert shapes(server, fill=CREAM) == []
+    assert "winding down" not in texts(svg)
+    assert "winding down" in texts(drawn(timeline))
+    for name in ("server", "poller"):
+        (triangle,), (mark,) = triangles(row(svg, name)), marks(row(svg, name))
+        assert box(triangle).bottom < box(mark).top  # or it would be covered, too
 
 
 def test_a_triangle_stands_at_the_interrupt_of_all_but_the_first() -> None:
