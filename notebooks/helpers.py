@@ -563,7 +563,9 @@ def show_hint(hint: str) -> None:
 
 def show(text: str) -> None:
     """Print it in lines that fit below a cell: Jupyter would break them within a word."""
-    print("", *textwrap.wrap(text, 88, break_on_hyphens=False), sep="\n")
+    text = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\xa0"), text)  # on one line
+    lines = textwrap.wrap(text, 80, break_on_hyphens=False)
+    print("", *(line.replace("\xa0", " ") for line in lines), sep="\n")
 
 
 STUB_IS_LEFT = "(If you have written all that: delete the line `raise NotImplementedError`.)"
