@@ -1365,6 +1365,42 @@ async def test_promise_8_a_cancellation_that_a_shield_takes_back_has_begun_the_s
     assert group.record.reason == "run() is cancelled from outside"
 
 
+@pytest.mark.parametrize("own_interrupt", [False, True])
+@pytest.mark.parametrize("_", range(20))  # trio draws lots for the order of the tasks in a tick
+async def test_promise_9_an_error_goes_before_a_cancellation_that_a_shield_takes_back(
+    _: int, own_interrupt: bool
+) -> None:
+    # It may be raised before the calling task, in the same tick, learns what has woken it.
+    error, ready, outside, inside = (
+        ValueError(),
+        trio.Event(),
+        trio.CancelScope(),
+        trio.CancelScope(),
+    )
+    group = RunGroup(grace=60)
+    raised = list[BaseException]()
+
+    async def execute() -> None:
+        with trio.CancelScope(shield=True):
+            await ready.wait()
+        raise error
+
+    async def run() -> None:
+        with outside, inside:
+            raised.append(await raised_by(group))
+
+    group.add(execute, ignore if own_interrupt else None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await trio.testing.wait_all_tasks_blocked()
+        ready.set()
+        outside.cancel(reason="test")
+        inside.shield = True
+    assert raised == [error]
+    assert group.record is not None
+    assert group.record.reason == "run() is cancelled from outside"
+
+
 async def test_promise_8_an_interrupt_that_ignores_it_keeps_no_other_from_being_cancelled(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -2754,6 +2790,30 @@ async def test_promise_14_a_group_that_stops_while_its_actors_begin_has_still_st
     group.add(trio.sleep_forever)
     async with trio.open_nursery() as nursery:
         assert await nursery.start(group.run) == {}
+
+
+async def test_promise_14_a_value_that_reports_a_start_when_it_is_dropped_harms_nothing() -> None:
+    group, statuses = RunGroup(), list[trio.TaskStatus[None]]()
+
+    class Value:
+        def __del__(self) -> None:
+            statuses[0].started()
+
+    async def report(*, task_status: trio.TaskStatus[Value]) -> str:
+        task_status.started(Value())
+        while not statuses:
+            await trio.lowlevel.checkpoint()
+        return "value"
+
+    async def keep(*, task_status: trio.TaskStatus[None]) -> None:
+        statuses.append(task_status)
+        await trio.sleep_forever()
+
+    group.add(report, reports_started=True)
+    group.add(keep, reports_started=True)
+    assert await group.run() == "value"
+    with pytest.raises(RuntimeError, match="twice"):
+        statuses[0].started()
 
 
 async def give_at_once(value: object) -> object:
@@ -4569,6 +4629,48 @@ async def test_promise_20_errors_of_odd_classes_harm_nothing(
     assert type(group.record.actors[1].interrupt_error) is kind
     assert f"its interrupt raised {vars(type)['__name__'].__get__(kind)}" in str(group.record)
     assert group.record.to_svg()
+
+
+class NoClassToAsk:
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise ValueError("isinstance() asks for this")  # must not be reached
+
+
+class NoStartsWith(str):
+    __slots__ = ()
+
+    def startswith(self, *_: object) -> bool:
+        raise ValueError("not even that")  # must not be reached
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, TypeError, AttributeError])
+@pytest.mark.parametrize("odd", [NoClassToAsk, NoStartsWith])
+async def test_promise_20_errors_with_odd_arguments_harm_nothing(
+    autojump_clock: trio.testing.MockClock,
+    kind: type[Exception],
+    odd: type,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first, later, broken = kind(odd()), kind(odd()), kind(odd())
+    group, log = RunGroup(), Log()
+
+    def interrupt(_: BaseException | None) -> None:
+        raise broken
+
+    group.add(fail_at(1, first), name="first")
+    group.add(trio.sleep_forever, interrupt, name="broken")
+    group.add(*log.actor("in order", winding_down=2), name="in order")
+    group.add(*log.actor("later", winding_down=1, then=later), name="later")
+    assert await raised_by(group) is first
+    (note,) = first.__notes__
+    assert note.startswith("raised by actor 'first' of a RunGroup; later: the interrupt of actor ")
+    assert "; later: actor 'later' raised " in note
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [broken, later]
+    record = group.record
+    assert record is not None
+    assert [actor.exited for actor in record.actors] == [1, 1, 3, 2]
+    assert [actor.how for actor in record.actors] == ["raised", "cancelled", "returned", "raised"]
 
 
 async def no_cycle_after(run: Callable[[], Awaitable[None]]) -> None:

@@ -8,6 +8,7 @@ import functools
 import gc
 import itertools
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ import anyio
 import anyio.abc
 import anyio.from_thread
 import anyio.to_thread
+import greenback
 import pytest
 import trio
 import trio.testing
@@ -537,6 +539,78 @@ def test_in_a_loop_of_trio_asyncio_functions_of_asyncio_are_actors() -> None:
         "stopped in order",
         "True",
     ]
+
+
+# ---- greenback ----
+
+
+@pytest.mark.parametrize("is_renamed", [False, True])
+@pytest.mark.parametrize(
+    ("grace", "graces", "told"),
+    [
+        (math.inf, math.inf, "the stop has been waiting for 10 s for"),
+        (5, math.inf, "cancelled because the grace has ended"),
+        (math.inf, 5, "cancelled because the grace has ended"),
+    ],
+)
+async def test_an_actor_with_a_portal_of_greenback_is_named_and_its_grace_ended(
+    autojump_clock: trio.testing.MockClock,
+    grace: float,
+    graces: float,
+    told: str,
+    is_renamed: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # It puts a coroutine of its own in the place of the task's.
+    group, stopping = RunGroup(grace=graces), trio.Event()
+
+    async def first() -> str:
+        await trio.sleep(1)
+        return "value"
+
+    async def portal() -> None:
+        await greenback.ensure_portal()
+        if is_renamed:
+            trio.lowlevel.current_task().name = "renamed"
+        await trio.lowlevel.checkpoint()  # from here on it is there
+        greenback.await_(trio.sleep(12.5))
+
+    async def in_order() -> None:
+        await stopping.wait()
+        await trio.sleep(4)
+
+    group.add(first)
+    group.add(portal, lambda _: None, name="portal", grace=grace)
+    group.add(in_order, lambda _: stopping.set(), name="in order")
+    assert await group.run() == "value"
+    record = group.record
+    assert record is not None
+    ends = 12.5 if grace == graces else 6
+    assert [actor.exited for actor in record.actors] == [1, ends, 5]
+    (message,) = caplog.messages
+    assert message.startswith(f"{told}:\n  'portal' at ")
+    assert message.endswith(" at an unknown place" if is_renamed else " in _greenback_shim")
+
+
+async def test_a_group_in_an_actor_with_a_portal_of_greenback_sees_that_its_grace_is_over(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    outer, inner = RunGroup(), RunGroup()
+
+    async def clean_up() -> None:
+        await greenback.ensure_portal()
+        await trio.lowlevel.checkpoint()
+        try:
+            await trio.sleep_forever()
+        finally:
+            inner.add(trio.sleep_forever, lambda _: None, grace=20)
+            await inner.run()
+
+    outer.add(functools.partial(trio.sleep, 1))
+    outer.add(clean_up, lambda _: None, grace=5)
+    await outer.run()
+    assert inner.record is not None
+    assert inner.record.ended == 0
 
 
 # ---- python -X dev -W error ----

@@ -310,9 +310,9 @@ def to_await(
 def asyncio_hint(error: BaseException) -> str:
     """Explain the errors that asyncio code raises on trio; empty for any other."""
     for kind, begins in _ASYNCIO_ERRORS.items():
-        # No look at the arguments of other classes: they may be anything.
+        # Nothing is asked of an object of another class: it may do anything.
         text = error.args[0] if type(error) is kind and error.args else None
-        if isinstance(text, str) and text.startswith(begins):
+        if type(text) is str and text.startswith(begins):
             return f" ({_ASYNCIO_HELP})"
     return ""
 

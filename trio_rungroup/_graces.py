@@ -60,7 +60,7 @@ def end_all_graces(run: Run, reason: str) -> list[int]:
             run.cancel(index, reason)
     end_graces_inside(run.nursery.child_tasks)  # every time: one may have begun meanwhile
     if ended:
-        _log_cancelled(run, ended, _tasks_of(run), reason)
+        _log_cancelled(run, ended, _by_actor(run.nursery.child_tasks, run), reason)
     return ended
 
 
@@ -88,7 +88,7 @@ def _log_cancelled(
 ) -> None:
     """Tell whose grace has ended, and where each was waiting."""
     because = "" if reason == _GRACE_OVER else f" ({reason})"
-    places = where((run.name(index), tasks[index]) for index in ended)
+    places = where((run.name(index), tasks.get(index)) for index in ended)
     run.log("cancelled because the grace has ended%s:%s", because, places)
 
 
@@ -176,7 +176,7 @@ class Watch:
         self.expect_to_exit(ended, now)
         for index in left:
             run.cancel(index, _GRACE_OVER)
-        end_graces_inside([self.tasks[index] for index in left])
+        end_graces_inside(self.tasks[index] for index in left if index in self.tasks)
         if ended:
             _log_cancelled(run, ended, self.tasks, _GRACE_OVER)
 
@@ -193,8 +193,8 @@ class Watch:
     def warn_if_due(self, now: float) -> None:
         """Name those that no grace will end, or no longer, and what holds up the interrupts."""
         run = self.run
-        waiting: list[tuple[str, trio.lowlevel.Task]] = []
-        yet_to_be_told: list[tuple[str, trio.lowlevel.Task]] = []
+        waiting: list[tuple[str, trio.lowlevel.Task | None]] = []
+        yet_to_be_told: list[tuple[str, trio.lowlevel.Task | None]] = []
         # Now, since it depends on `patience_ends`, which the next lines reset.
         late = run.awaited if now >= self.interrupt_is_late_at() else None
         if now >= self.patience_ends:
@@ -210,12 +210,12 @@ class Watch:
             for index in endless:
                 is_told = run.facts.interrupted[index] < math.inf
                 named = waiting if is_told else yet_to_be_told
-                named.append((run.name(index), self.tasks[index]))
+                named.append((run.name(index), self.tasks.get(index)))
         while self.to_exit_by and self.to_exit_by[0][0] <= now:
             due, indices = self.to_exit_by.pop(0)
             since = f"cancelled {seconds(now - due + _PATIENCE)} ago,"
             waiting += [
-                (f"{run.name(index)}, {since}", self.tasks[index])
+                (f"{run.name(index)}, {since}", self.tasks.get(index))
                 for index in indices
                 if not run.has_exited(index)
             ]
@@ -253,8 +253,11 @@ class Watch:
 
     @functools.cached_property
     def tasks(self) -> dict[int, trio.lowlevel.Task]:
-        """The tasks of the actors that had not exited when this was first wanted."""
-        return _tasks_of(self.run)
+        """The tasks of the actors that had not exited when this was first wanted.
+
+        One may be missing: see `_by_actor`.
+        """
+        return _by_actor(self.run.nursery.child_tasks, self.run)
 
 
 def end_graces_inside(tasks: Iterable[trio.lowlevel.Task]) -> None:
@@ -290,27 +293,33 @@ def actor_around_is_out_of_grace(task: trio.lowlevel.Task) -> bool:
         return False
     if run.graces_over is not None:
         return True
-    index = _actor_in(task, run)
+    index: int | None
     if run.awaited is not None and task is run.awaited.task:
         index = run.awaited.actor
+    else:
+        index = next(iter(_by_actor([task], run)), None)
     # None: somebody has put it among ours
     return index is not None and run.clock.current_time() >= run.grace_ends(index)
 
 
-def _tasks_of(run: Run) -> dict[int, trio.lowlevel.Task]:
-    """Find the tasks of the actors that have not exited."""
-    tasks = run.nursery.child_tasks
-    return {index: task for task in tasks if (index := _actor_in(task, run)) is not None}
-
-
-def _actor_in(task: trio.lowlevel.Task, run: Run) -> int | None:
-    """Find the index of the actor that a task of a run's nursery runs; `None` if it runs none.
+def _by_actor(tasks: Iterable[trio.lowlevel.Task], run: Run) -> dict[int, trio.lowlevel.Task]:
+    """Find which actors some tasks of a run's nursery run; one that runs none is left out.
 
     Seldom needed, so we read the `index` out of its coroutine: a list of the tasks would take 1 %
     of every run. (Before Python 3.13 this makes a copy of its locals, so no error may be among
-    them.)
+    them.) Where another coroutine has been put in the place of ours, as greenback does, the task's
+    name tells; if that has been changed as well, the actor is not found.
     """
-    if getattr(task.coro, "cr_code", None) is not run.run_actor.__code__:
-        return None
-    index: int = inspect.getcoroutinelocals(task.coro)["index"]
-    return index
+    found: dict[int, trio.lowlevel.Task] = {}
+    others: list[trio.lowlevel.Task] = []
+    for task in tasks:
+        if getattr(task.coro, "cr_code", None) is run.run_actor.__code__:
+            found[inspect.getcoroutinelocals(task.coro)["index"]] = task
+        else:
+            others.append(task)
+    if others:
+        names = {run.actors.names[index]: index for index in range(run.number)}
+        for task in others:
+            if (index := names.get(task.name)) is not None:
+                found.setdefault(index, task)
+    return found

@@ -449,7 +449,7 @@ class Run:
 
     # Of the actor (or interrupt) whose task runs right now: another may overwrite them at the next
     # await.
-    # Not locals of that task: before Python 3.13 _actor_in() makes a copy of those, which would be
+    # Not locals of that task: before Python 3.13 _by_actor() makes a copy of those, which would be
     # part of a cycle.
     returned: object
     raised: BaseException | None
@@ -742,8 +742,10 @@ class Run:
 
         Its error then replaces the `Cancelled` that `run()` would raise.
         """
+        if self.record.reason == _CANCELLED_OUTSIDE:  # written a tick before `cause` is known
+            return True
         if self.cause is not None and without_cancelled(self.cause) is None:
-            return True  # a `Cancelled` began the stop; or the group around this one passed it on
+            return True  # a stray; or the group around this one passed it on
         if self.actors.interrupts[index] is None and index < self.cancelled_by_us_below:
             return False
         return self.cancelled_outside or _is_cancelled()
@@ -998,7 +1000,7 @@ class Run:
         runs_under_way.pop(getattr(self, "nursery", None), None)
         self.returned = self.raised = self.cause = None
         self.bare = self.error = self.stray = self.value = None
-        for name in self.started_values:  # a second started() is still refused by the name
+        for name in [*self.started_values]:  # a second started() is still refused by the name
             self.started_values[name] = None
         del self.record, self.facts, self.actors
         self.task_status = trio.TASK_STATUS_IGNORED  # which has the values, too

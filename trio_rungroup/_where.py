@@ -19,13 +19,13 @@ _UNKNOWN: Final = "an unknown place"
 explains: Final[MutableMapping[trio.lowlevel.Task, Callable[[str], str]]] = WeakKeyDictionary()
 
 
-def where(tasks: Iterable[tuple[str, trio.lowlevel.Task]]) -> str:
-    """Tell, a line per task, who waits where."""
+def where(tasks: Iterable[tuple[str, trio.lowlevel.Task | None]]) -> str:
+    """Tell, a line per task, who waits where; `None`: its task is not known."""
     lines: list[str] = []
     for who, task in tasks:
         places = Counter([_UNKNOWN])
         with contextlib.suppress(Exception):  # mere information must not hold up a stop
-            places = Counter(_places(task))
+            places = Counter(_places(task)) if task is not None else places
         texts = [
             place if number == 1 else f"{place} ({number} tasks)"
             for place, number in places.items()
