@@ -300,6 +300,16 @@ def test_the_lines_stand_in_columns_whatever_the_names_are_written_in() -> None:
     assert said == ["a?????????b | hello", "日本        | hello"]
 
 
+def test_a_long_name_moves_its_own_lines_only() -> None:
+    Path("a" * 200).symlink_to("/bin/sh")
+    commands = [f"{name} -c 'echo hello; exec sleep 1000'" for name in ("./" + "a" * 200, "sh")]
+    with started(*commands) as process:
+        said = sorted(line.decode() for line in read_lines(process.stdout, 2))
+        process.terminate()
+        end(process)
+    assert said == ["a" * 200 + " | hello", "sh" + " " * 22 + " | hello"]
+
+
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
 def test_commands_run_where_the_standard_streams_are_closed(closed: str) -> None:
     command = through_shell(f"exec {closed}")

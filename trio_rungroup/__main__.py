@@ -61,6 +61,7 @@ _LAST_WORDS: Final = 1.0  # seconds to pass on what is left when somebody wants 
 _LOOKS_AGAIN: Final = 0.02  # seconds until it looks whether what it has told to end has ended
 _MOST_APART: Final = 10.0  # seconds, at most, for what is left in process groups of its own
 _FILES: Final = 5  # open files for each command: two pipes (4), and what trio waits by (1)
+_WIDEST_NAME: Final = 24  # columns that all names take; a longer one moves its own lines only
 _COLOURS: Final = (36, 33, 32, 35, 34)  # cyan, yellow, green, magenta, blue; red means errors
 
 _MARK: Final = "TRIO_RUNGROUP_PID"  # an environment variable of all that the commands start
@@ -390,7 +391,7 @@ async def _run(
     for words, _ in options.commands:
         name = _CONTROL.sub("?", Path(words[0]).name)
         commands[_unique(name, commands)] = words
-    width = max(map(columns, commands))
+    width = min(max(map(columns, commands)), _WIDEST_NAME)
     pipes: list[_Pipe] = []
     for (name, words), colour in zip(commands.items(), itertools.cycle(_COLOURS), strict=False):
         pair = _Pipe(out, name, width, colour), _Pipe(err, name, width, colour)

@@ -99,7 +99,9 @@ def signal_actor(*signals: int) -> tuple[Execute, None]:
 
     What `faulthandler.register` has set for one of these signals is lost.
 
-    Main thread only, and one `signal_actor` per signal at a time.
+    Main thread only, and one `signal_actor` per signal at a time. Nobody else may set a handler of
+    these signals meanwhile that is to be taken back later (as `trio.open_signal_receiver` does): it
+    would be gone when this actor exits, and put back one of this actor's that is dead.
 
     Cancellation:
         It may be cancelled at any time; that is its interrupt.

@@ -77,8 +77,9 @@ async def check_actor(factory: Callable[[], _Pair], *, timeout: float = 5) -> No
     as at rest 0.1 seconds after all tasks have come to wait for something. An `execute` that takes
     longer to begin calls `task_status.started()` when it has begun, as for `reports_started`.
 
-    What is not tried: that the actor works (one that fails by itself passes), and that it ever
-    calls `task_status.started()`.
+    What is not tried: that the actor works (one that fails by itself passes), that it ever calls
+    `task_status.started()`, and that it obeys cancellation while it stops (as the end of a grace
+    demands: see to it that nothing in its way down is shielded for longer than you would wait).
 
     An actor that does not pass is ended all the same: it is cancelled, and if it goes on, its
     tasks are ended by force. Only code that blocks the trio thread, or waits for what neither trio
