@@ -1,5 +1,6 @@
 """The command, run as its users run it: real processes, real signals, a real terminal."""
 
+import compileall
 import contextlib
 import fcntl
 import os
@@ -8,6 +9,7 @@ import random
 import re
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +26,7 @@ from typing import Any
 import pytest
 from runs import TAKES_TERMINAL
 
+import trio_rungroup
 from trio_rungroup import Record
 from trio_rungroup.__main__ import main
 
@@ -733,6 +736,20 @@ def test_killing_the_command_kills_what_it_has_started() -> None:
     has_child = "sh -c 'trap \"\" TERM; sleep 1000 & echo ready; wait'"
     with started(WAITS, STUBBORN, has_child) as process:
         read_lines(process.stdout, 3)
+        process.kill()
+        status, _, err = end(process)
+    assert (status, err) == (-signal.SIGKILL, b"")
+    wait_for_the_guard()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard needs /proc")
+def test_killing_the_command_kills_what_it_has_started_where_there_is_no_source() -> None:
+    package = Path(shutil.copytree(Path(trio_rungroup.__file__).parent, "trio_rungroup"))
+    compileall.compile_dir(package, legacy=True, quiet=1)
+    for source in package.glob("*.py"):
+        source.unlink()
+    with started(WAITS, STUBBORN) as process:  # finds it in the current directory
+        read_lines(process.stdout, 2)
         process.kill()
         status, _, err = end(process)
     assert (status, err) == (-signal.SIGKILL, b"")

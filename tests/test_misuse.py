@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from trio_rungroup import RunGroup, process_actor, signal_actor
+from trio_rungroup import RunGroup, listener_actor, process_actor, signal_actor
 
 
 async def ticker(times: int = 1) -> None: ...
@@ -162,6 +162,30 @@ class Proxy:
 
     async def __call__(self) -> None:
         await self.function(None)
+
+
+class Compiled:
+    """Shows the code of a function that takes nothing, as those of mypyc do."""
+
+    __name__ = "compiled"
+    __code__ = (lambda: None).__code__
+    __defaults__ = None
+    __kwdefaults__ = None
+
+    async def __call__(self, _: object = None) -> None: ...
+
+
+async def test_a_compiled_function_is_taken_whatever_it_shows_and_named() -> None:
+    group = RunGroup()
+    group.add(Compiled(), Compiled())
+    group.add(functools.partial(Compiled()), functools.partial(Compiled()))
+    for listener in await trio.open_tcp_listeners(0, host="127.0.0.1"):
+        listener_actor(Compiled(), [listener])
+        await listener.aclose()
+    await group.run()
+    assert group.record is not None
+    assert [actor.name for actor in group.record.actors] == ["compiled", "compiled #2"]
+    assert [actor.interrupt_error for actor in group.record.actors] == [None, None]
 
 
 async def test_a_proxy_that_shows_the_code_of_another_function_is_taken() -> None:

@@ -29,7 +29,7 @@ import trio
 import trio.testing
 from runs import needs_trio_asyncio, once_is_enough
 
-from trio_rungroup import RunGroup
+from trio_rungroup import RunGroup, _group
 
 T = TypeVar("T")
 MOMENT = 0.01  # seconds
@@ -529,6 +529,46 @@ trio.run(main)
 """
 
 
+RUN_IN_ASYNCIO_CODE = """
+import trio
+import trio_asyncio
+from trio_rungroup import RunGroup
+
+group = RunGroup()
+
+
+@group.add
+async def answer():
+    await trio.sleep(0.01)
+    return 42
+
+
+async def main_in_asyncio():
+    try:
+        await group.run()
+    except RuntimeError as error:
+        print(error)
+    print(await trio_asyncio.trio_as_aio(group.run)())
+
+
+async def main():
+    async with trio_asyncio.open_loop():
+        await trio_asyncio.aio_as_trio(main_in_asyncio)()
+        print(await group.run())
+
+
+trio.run(main)
+"""
+
+
+@needs_trio_asyncio
+def test_to_await_run_in_asyncio_code_in_a_loop_of_trio_asyncio_is_refused() -> None:
+    refusal, *answers = run_program(RUN_IN_ASYNCIO_CODE).splitlines()
+    assert refusal.startswith("run() has to be awaited in trio: ")
+    assert refusal.endswith("trio_asyncio.trio_as_aio(group.run)() can be awaited")
+    assert answers == ["42", "42"]
+
+
 @needs_trio_asyncio
 def test_in_a_loop_of_trio_asyncio_functions_of_asyncio_are_actors() -> None:
     assert run_program(IN_A_LOOP_OF_TRIO_ASYNCIO).splitlines() == [
@@ -611,6 +651,30 @@ async def test_a_group_in_an_actor_with_a_portal_of_greenback_sees_that_its_grac
     await outer.run()
     assert inner.record is not None
     assert inner.record.ended == 0
+
+
+# ---- a profiler ----
+
+
+async def test_graces_end_where_every_function_of_ours_has_been_wrapped(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As line_profiler's add_module() does it: all tasks run the wrapper then.
+    def wrap(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+        @functools.wraps(function)
+        async def wrapper(*arguments: Any, **options: Any) -> object:
+            return await function(*arguments, **options)
+
+        return wrapper
+
+    monkeypatch.setattr(_group.Run, "run_actor", wrap(_group.Run.run_actor))
+    group = RunGroup()
+    group.add(trio.sleep_forever, ignore, grace=2)
+    group.add(trio.sleep_forever, ignore, grace=3)
+    group.add(functools.partial(trio.sleep, 1))
+    await group.run()
+    assert group.record is not None
+    assert [actor.exited for actor in group.record.actors] == [3, 4, 1]
 
 
 # ---- python -X dev -W error ----

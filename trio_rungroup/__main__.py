@@ -22,9 +22,9 @@ import contextlib
 import errno
 import fcntl
 import functools
-import inspect
 import itertools
 import logging
+import marshal
 import math
 import os
 import re
@@ -45,7 +45,7 @@ from collections.abc import (
     Sequence,
 )
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import trio
 
@@ -272,18 +272,20 @@ def _guarded() -> Generator[dict[str, str]]:
     """Have the commands killed when we are; hand out the environment to start them in.
 
     A process of ours, the guard, finds the commands and what they have started by a mark in their
-    environment, which Linux shows in /proc; elsewhere there is no guard. What has cleared its
+    environment, which Linux shows in /proc; elsewhere there is no guard, nor in a frozen program,
+    which is no Python that could run it. What has cleared its
     environment is not found, for only `process_actor` knows the processes; nor what shows it to
     nobody, such as a process of another user. What has gone into a session of its own stays, as
     ever.
     """
     environment = {**os.environ, _MARK: str(os.getpid())}
-    if not _SHOWS_ENVIRONMENTS:  # pragma: no cover - Linux only
+    if not _SHOWS_ENVIRONMENTS or hasattr(sys, "frozen"):  # pragma: no cover
         yield environment
         return
     ours, theirs = os.pipe()
-    os.write(theirs, inspect.getsource(_guard).encode())
-    program = "import os; exec(os.read(0, 65536))"
+    loader: Any = _guard.__loader__  # its source may not be there
+    os.write(theirs, marshal.dumps(loader.get_code(_guard.__name__)))
+    program = "import marshal, os; exec(marshal.loads(os.read(0, 65536)))"
     guard = subprocess.Popen(  # noqa: S603 - our own words
         # Not the path of Python, which may have the name of a project in it; but Python finds its
         # library by this one, too.

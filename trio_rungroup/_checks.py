@@ -35,8 +35,11 @@ def default_name(execute: Callable[..., object]) -> str:
     if type(name) is str:
         return name
     function = _inside(execute)
-    name = getattr(function, "__qualname__", None)
-    return str.__str__(name) if isinstance(name, str) else type(function).__qualname__
+    for attribute in ("__qualname__", "__name__"):  # a compiled function may have the second only
+        name = getattr(function, attribute, None)
+        if isinstance(name, str):
+            return str.__str__(name)
+    return type(function).__qualname__
 
 
 def as_grace(grace: float) -> float:
@@ -359,8 +362,13 @@ async def _await(awaitable: Awaitable[object]) -> object:
 
 def _why_not(function: Callable[..., object], *arguments: object) -> TypeError | None:
     """Tell why a function cannot be called with these arguments, if that shows."""
-    if hasattr(_inside(function), "__signature__"):
+    inside = _inside(function)
+    if hasattr(inside, "__signature__"):
         return None  # functools.wraps() copies it, to a wrapper that may take other arguments
+    if hasattr(inside, "__code__") and type(inside) not in (FunctionType, MethodType):
+        return (
+            None  # a proxy shows the code of what it wraps, a function of mypyc's that of nothing
+        )
     try:
         signature = inspect.signature(function, follow_wrapped=False)  # it is what will be called
     except (TypeError, ValueError):  # built-in functions need not tell

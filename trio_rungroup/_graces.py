@@ -307,16 +307,20 @@ def _by_actor(tasks: Iterable[trio.lowlevel.Task], run: Run) -> dict[int, trio.l
 
     Seldom needed, so we read the `index` out of its coroutine: a list of the tasks would take 1 %
     of every run. (Before Python 3.13 this makes a copy of its locals, so no error may be among
-    them.) Where another coroutine has been put in the place of ours, as greenback does, the task's
-    name tells; if that has been changed as well, the actor is not found.
+    them.) Where another coroutine has been put in the place of ours, as greenback does, or around
+    it, as a profiler may, the task's name tells; if that has been changed as well, the actor is not
+    found.
     """
     found: dict[int, trio.lowlevel.Task] = {}
     others: list[trio.lowlevel.Task] = []
     for task in tasks:
+        index: int | None = None
         if getattr(task.coro, "cr_code", None) is run.run_actor.__code__:
-            found[inspect.getcoroutinelocals(task.coro)["index"]] = task
-        else:
+            index = inspect.getcoroutinelocals(task.coro).get("index")
+        if index is None:
             others.append(task)
+        else:
+            found[index] = task
     if others:
         names = {run.actors.names[index]: index for index in range(run.number)}
         for task in others:

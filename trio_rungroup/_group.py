@@ -52,6 +52,7 @@ import inspect
 import itertools
 import logging
 import math
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from types import CoroutineType, MethodType
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast, final
@@ -339,10 +340,11 @@ class RunGroup:
 
         If two actors exit in the same scheduler tick, either may be first.
         """
-        if not trio.lowlevel.in_trio_task():
+        if not _in_trio():
             raise RuntimeError(
                 "run() has to be awaited in trio: write trio.run(group.run); in a notebook, "
-                "%autoawait trio makes `await group.run()` work"
+                "%autoawait trio makes `await group.run()` work; in a loop of trio-asyncio, "
+                "trio_asyncio.trio_as_aio(group.run)() can be awaited"
             )
         if self._current is not None:
             del self  # whose record may come to hold this error, if one of its actors is to blame
@@ -406,6 +408,15 @@ class RunGroup:
             )
         with_error = "" if error is None else f" with {describe(error)}"
         run.stop(error, reason=f"interrupt() was called{with_error}")
+
+
+def _in_trio() -> bool:
+    """Tell whether we are awaited in trio."""
+    if not trio.lowlevel.in_trio_task():
+        return False
+    # trio-asyncio runs asyncio code in a task of trio's, and tells sniffio which of the two it is.
+    sniffio = sys.modules.get("sniffio") if "trio_asyncio" in sys.modules else None
+    return sniffio is None or sniffio.current_async_library() == "trio"
 
 
 def _is_run_of_a_group(execute: object) -> bool:

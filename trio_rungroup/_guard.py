@@ -1,7 +1,7 @@
 """The guard of the command, and how it finds what the commands have started.
 
 The guard is a process of its own: it waits for the end of a pipe that ends with us, and then kills
-the commands. `__main__.py` starts it, and sends it this text through that very pipe, so that its
+the commands. `__main__.py` starts it, and sends it this module through that very pipe, so that its
 command line, unlike ours, has no name in it that somebody might give to `pkill -f`.
 """
 
