@@ -3093,6 +3093,23 @@ async def test_promise_6_where_the_stack_is_too_full_to_begin_this_is_what_is_ra
     assert set(raised) == {RecursionError}
 
 
+async def test_promise_7_where_the_stack_is_too_full_to_end_a_grace_all_are_cancelled(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # How full that is depends on Python and trio; some frames more, and trio itself breaks.
+    def fail(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(_graces.Watch, "end_graces_due", fail)
+    group = RunGroup()
+    group.add(functools.partial(give, 1, "value"))
+    group.add(trio.sleep_forever, ignore, grace=5)
+    group.add(trio.sleep_forever, ignore, grace=7)
+    assert type(await raised_by(group)) is RecursionError
+    assert group.record is not None
+    assert [actor.exited for actor in group.record.actors] == [1, 6, 6]
+
+
 async def test_promise_3_an_exit_counts_where_the_stack_was_too_full_for_an_interrupt_before_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -540,19 +540,26 @@ class Run:
         try:
             # Strict, whatever trio.run() was told: complaints come as a group.
             async with trio.open_nursery(strict_exception_groups=True) as self.nursery:
-                # Run each actor.
-                runs_under_way[self.nursery] = self
-                self.start_all()
-                # Wait for the first to exit, or for a request to stop.
-                await self.wait_for_stop()
-                # Interrupt them all, but none that has not begun.
-                while self.not_begun:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                if not self.cancelled_outside:  # which was the first request
-                    self.take_request(await _pending_request(), begins=False)
-                self.interrupt_all()
-                # Wait for all to exit.
-                await self.wait_for_all()
+                try:
+                    # Run each actor.
+                    runs_under_way[self.nursery] = self
+                    self.start_all()
+                    # Wait for the first to exit, or for a request to stop.
+                    await self.wait_for_stop()
+                    # Interrupt them all, but none that has not begun.
+                    while self.not_begun:
+                        await trio.lowlevel.cancel_shielded_checkpoint()
+                    if not self.cancelled_outside:  # which was the first request
+                        self.take_request(await _pending_request(), begins=False)
+                    self.interrupt_all()
+                    # Wait for all to exit.
+                    await self.wait_for_all()
+                except BaseException:
+                    # No actor's: the stack is full, say. The nursery cancels all then, and no grace
+                    # may keep that from an actor, since nobody would end it any more.
+                    for scope in self.scopes:
+                        scope.shield = False
+                    raise
         # No actor's error takes this road: only complaints of trio's, about a nursery that an actor
         # left open, or scopes around run(), and what comes of tasks that others put among ours.
         except BaseExceptionGroup as group:
