@@ -2801,8 +2801,7 @@ async def test_promise_14_a_value_that_reports_a_start_when_it_is_dropped_harms_
 
     async def report(*, task_status: trio.TaskStatus[Value]) -> str:
         task_status.started(Value())
-        while not statuses:
-            await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
         return "value"
 
     async def keep(*, task_status: trio.TaskStatus[None]) -> None:
