@@ -96,6 +96,7 @@ def run_program(program: str, *options: str) -> str:
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,  # one that hangs fails
     )
     assert process.stderr == ""
     assert process.returncode == 0
