@@ -273,10 +273,9 @@ def _guarded() -> Generator[dict[str, str]]:
 
     A process of ours, the guard, finds the commands and what they have started by a mark in their
     environment, which Linux shows in /proc; elsewhere there is no guard, nor in a frozen program,
-    which is no Python that could run it. What has cleared its
-    environment is not found, for only `process_actor` knows the processes; nor what shows it to
-    nobody, such as a process of another user. What has gone into a session of its own stays, as
-    ever.
+    which is no Python that could run it. What has cleared its environment is not found, for only
+    `process_actor` knows the processes; nor what shows it to nobody, such as a process of another
+    user. What has gone into a session of its own stays, as ever.
     """
     environment = {**os.environ, _MARK: str(os.getpid())}
     if not _SHOWS_ENVIRONMENTS or hasattr(sys, "frozen"):  # pragma: no cover

@@ -366,9 +366,7 @@ def _why_not(function: Callable[..., object], *arguments: object) -> TypeError |
     if hasattr(inside, "__signature__"):
         return None  # functools.wraps() copies it, to a wrapper that may take other arguments
     if hasattr(inside, "__code__") and type(inside) not in (FunctionType, MethodType):
-        return (
-            None  # a proxy shows the code of what it wraps, a function of mypyc's that of nothing
-        )
+        return None  # a proxy shows the code of what it wraps, a function of mypyc's an empty one
     try:
         signature = inspect.signature(function, follow_wrapped=False)  # it is what will be called
     except (TypeError, ValueError):  # built-in functions need not tell
