@@ -2293,6 +2293,33 @@ async def test_promise_12_of_two_long_chains_of_contexts_no_link_is_lost(
     assert chain == [second[0], *first, *second[1:]]
 
 
+@pytest.mark.parametrize("_", range(20))  # trio draws lots for the order of the tasks in a tick
+def test_promise_12_an_error_raised_in_the_tick_in_which_ctrl_c_comes_is_its_context_or_logged(
+    _: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Promise 18 leaves open which of the two is first.
+    group, error, ready = RunGroup(), ValueError("in the same tick"), trio.Event()
+
+    async def execute() -> None:
+        await ready.wait()
+        raise error
+
+    async def strike() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        ready.set()
+        signal.raise_signal(signal.SIGINT)
+        await trio.sleep_forever()
+
+    group.add(execute, ignore)
+    group.add(strike)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trio.run(group.run)
+    logged = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [caught.value.__context__, *logged].count(error) == 1
+    assert group.record is not None
+    assert group.record.actors[0].error is error
+
+
 @pytest.mark.parametrize("who", ["an interrupt", "the calling task"])
 def test_promise_12_the_error_of_an_actor_that_it_cancels_is_its_context(who: str) -> None:
     group, error, exited = RunGroup(), ValueError("in the clean-up"), SystemExit(3)
