@@ -670,8 +670,8 @@ async def test_graces_end_where_every_function_of_ours_has_been_wrapped(
 
     monkeypatch.setattr(_group.Run, "run_actor", wrap(_group.Run.run_actor))
     group = RunGroup()
-    group.add(trio.sleep_forever, ignore, grace=2)
-    group.add(trio.sleep_forever, ignore, grace=3)
+    group.add(functools.partial(trio.sleep, 100), ignore, grace=2)  # not for ever: rather fail
+    group.add(functools.partial(trio.sleep, 100), ignore, grace=3)
     group.add(functools.partial(trio.sleep, 1))
     await group.run()
     assert group.record is not None

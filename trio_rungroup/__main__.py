@@ -278,7 +278,7 @@ def _guarded() -> Generator[dict[str, str]]:
     user. What has gone into a session of its own stays, as ever.
     """
     environment = {**os.environ, _MARK: str(os.getpid())}
-    if not _SHOWS_ENVIRONMENTS or hasattr(sys, "frozen"):  # pragma: no cover
+    if not _SHOWS_ENVIRONMENTS or hasattr(sys, "frozen"):  # pragma: no cover - not here
         yield environment
         return
     ours, theirs = os.pipe()
