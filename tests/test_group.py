@@ -3906,6 +3906,21 @@ async def test_promise_9_a_cancelled_task_of_somebody_else_in_the_nursery_is_no_
     assert caplog.messages == []
 
 
+async def test_promise_5_a_task_of_somebody_else_in_the_nursery_is_cancelled_with_the_last_actor(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def execute() -> str:
+        nursery = trio.lowlevel.current_task().parent_nursery
+        assert nursery is not None
+        nursery.start_soon(trio.sleep, 100)
+        return "done"
+
+    group = RunGroup()
+    group.add(execute)
+    assert await group.run() == "done"
+    assert trio.current_time() == 0
+
+
 async def test_promise_17_a_task_of_somebody_else_in_the_nursery_is_not_taken_for_an_actor(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
