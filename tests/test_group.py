@@ -3084,13 +3084,15 @@ async def test_promise_15_an_interrupt_that_fails_where_the_stack_is_full_can_be
         group.add(trio.sleep_forever)
         async with trio.open_nursery() as nursery:
             await nursery.start(group.run)
+            record = group.record
+            assert record is not None
             try:
                 deep(levels - spared, group.interrupt)
             except RecursionError:
                 failed += 1
-                record = group.record
-                assert record is not None
                 assert (record.stopped, record.reason, record.first) == (None, None, None)
+            else:
+                assert record.stopped is not None
             group.interrupt()
             with trio.fail_after(5):
                 while nursery.child_tasks:
