@@ -4558,6 +4558,24 @@ def test_a_difference_is_shown_before_a_slow_answer_has_played_every_trace(
 
 
 @once_is_enough
+def test_a_signal_that_a_busy_machine_sees_late_is_no_mistake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raise_signal = signal.raise_signal
+
+    async def be_busy() -> None:  # pragma: no cover - nothing is measured while a check runs
+        time.sleep(0.2)  # noqa: ASYNC251 - longer than the check waits, at three times the speed
+
+    def raise_and_be_busy(number: int) -> None:  # pragma: no cover
+        raise_signal(number)
+        trio.lowlevel.spawn_system_task(be_busy)
+
+    exercises, right = module_of("exercises", "09"), module_of("solution", "09").make_service
+    monkeypatch.setattr(signal, "raise_signal", raise_and_be_busy)
+    assert "All of it holds" in printed_by(exercises.check, right)
+
+
+@once_is_enough
 def test_an_answer_does_not_fill_the_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     source = """
         from trio_rungroup import listener_actor, signal_actor
